@@ -1,0 +1,5 @@
+//! The effects of myvmm: guest memory, vCPUs, devices, the code arena and the one call into
+//! generated code. It knows nothing of command lines or terminals.
+
+pub mod bus;
+pub mod device;

@@ -1,0 +1,3 @@
+//! The command line of myvmm: it parses, calls the runtime and reports; it owns nothing.
+
+fn main() {}
