@@ -3,4 +3,14 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod block;
+pub mod cp0;
+pub mod cpu;
+pub mod exception;
 pub mod isa;
+pub mod machine;
+pub mod mode;
+pub mod model;
+pub mod patch;
+pub mod sem;
+pub mod stub;

@@ -1,0 +1,86 @@
+//! The hypervisor stubs that generated code calls: names and order. The runtime gives each a body;
+//! a stub either finishes its instruction or turns it into a guest exception.
+
+macro_rules! stubs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A hypervisor stub.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Stub {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Stub {
+            /// Every stub.
+            pub const ALL: &'static [Stub] = &[$(Stub::$name,)*];
+            /// The number of stubs.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name that dumps and statistics show.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Stub::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+stubs! {
+    /// Load that missed the soft TLB. Arguments: address, access; gives the value.
+    Load,
+    /// Store that missed the soft TLB. Arguments: address, value, access.
+    Store,
+    /// Load linked. Arguments: address, access; gives the value.
+    LoadLinked,
+    /// Store conditional. Arguments: address, value, access; gives 1 or 0.
+    StoreConditional,
+    /// Raise the exception whose index is the immediate.
+    Raise,
+    /// Read a coprocessor 0 register that has effects. Immediate: register; gives the value.
+    ReadCp0,
+    /// Write a coprocessor 0 register that has effects. Argument: value; immediate: register.
+    WriteCp0,
+    /// DI and EI. Immediate: the new Status.IE; gives the old Status.
+    SetInterruptEnable,
+    /// TLBP.
+    TlbProbe,
+    /// TLBR.
+    TlbRead,
+    /// TLBWI.
+    TlbWriteIndexed,
+    /// TLBWR.
+    TlbWriteRandom,
+    /// TLBINV.
+    TlbInvalidate,
+    /// TLBINVF.
+    TlbInvalidateAll,
+    /// ERET.
+    ExceptionReturn,
+    /// WAIT.
+    Wait,
+    /// CACHE and SYNCI. Argument: address; immediate: operation.
+    CacheOperation,
+    /// RDHWR of a register that is not a plain field. Immediate: register; gives the value.
+    ReadHardware,
+    /// HYPCALL. Immediate: code.
+    Hypercall,
+    /// A floating-point operation. Arguments: operands; immediate: the operation; gives the result.
+    Float,
+    /// CFC1. Immediate: register; gives the value.
+    ReadFloatControl,
+    /// CTC1. Argument: value; immediate: register.
+    WriteFloatControl,
+}
+
+/// What generated code does after a stub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Flow {
+    /// Goes on with the next instruction.
+    Next = 0,
+    /// Goes to the block at [`Cpu::pc`](crate::cpu::Cpu::pc), in whatever mode now holds.
+    Redispatch = 1,
+    /// Leaves to the run loop; `Cpu::pc` is where to go on.
+    Leave = 2,
+}
