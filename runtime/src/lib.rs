@@ -3,3 +3,5 @@
 
 pub mod bus;
 pub mod device;
+pub mod memory;
+pub mod mmu;

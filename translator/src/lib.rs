@@ -7,6 +7,7 @@ pub mod block;
 pub mod cp0;
 pub mod cpu;
 pub mod exception;
+pub mod interp;
 pub mod isa;
 pub mod machine;
 pub mod mode;

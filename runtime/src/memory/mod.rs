@@ -1,0 +1,8 @@
+//! Guest RAM and what is known of its pages. It knows physical addresses only, and nothing of who
+//! reads or writes.
+
+mod pages;
+mod ram;
+
+pub use pages::PageFlags;
+pub use ram::{Ram, RamError};

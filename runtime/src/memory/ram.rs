@@ -1,0 +1,297 @@
+//! Guest RAM: one memfd, mapped so that host address = base + physical address, with inaccessible
+//! guard pages around and between the banks. Every access goes through atomics, because vCPUs and
+//! devices race as the guest pleases.
+#![expect(unsafe_code, reason = "RAM is mapped and accessed by address; every access is bounds-checked here")]
+
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use translator::addr::{PAGE_SIZE, Pa};
+
+use crate::device::Window;
+
+/// The inaccessible space on either side of RAM: more than any displacement in generated code.
+const GUARD: u64 = 1 << 20;
+
+/// Why RAM could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RamError {
+    /// A bank is empty, not whole pages, not after the one before, or too high.
+    #[error("RAM bank of {size:#x} bytes at {base} is not a run of pages above the bank before it")]
+    Bank {
+        /// Where the bank begins.
+        base: Pa,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// The host gave no memory.
+    #[error("cannot map {bytes} bytes of guest memory")]
+    Host {
+        /// How much was asked for.
+        bytes: u64,
+        /// Why not.
+        #[source]
+        source: rustix::io::Errno,
+    },
+}
+
+/// Guest RAM.
+#[derive(Debug)]
+pub struct Ram {
+    /// The start of the reservation, [`GUARD`] bytes below physical address 0.
+    reservation: NonNull<u8>,
+    reserved: u64,
+    banks: Vec<Window>,
+    /// Kept so that RAM can later be shared or mapped copy-on-write.
+    _file: OwnedFd,
+}
+
+// SAFETY: the mapping lives as long as the value and is only reached through atomics or by generated
+// code, so it may be used from any thread.
+unsafe impl Send for Ram {}
+// SAFETY: as above; no method hands out a reference into the mapping.
+unsafe impl Sync for Ram {}
+
+impl Ram {
+    /// Maps zeroed RAM with the given banks, in ascending order.
+    ///
+    /// # Errors
+    /// Refuses banks that are no runs of pages or overlap, and reports a host without memory.
+    pub fn new(banks: &[Window]) -> Result<Self, RamError> {
+        let top = check_banks(banks)?;
+        let reserved = top + 2 * GUARD;
+        let bytes: u64 = banks.iter().map(|b| b.size).sum();
+        let host = |source| RamError::Host { bytes, source };
+        let file = memfd_create("guest-ram", MemfdFlags::CLOEXEC).map_err(host)?;
+        ftruncate(&file, bytes).map_err(host)?;
+        // SAFETY: a fresh reservation at an address of the kernel's choice replaces no mapping.
+        let reservation = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                reserved as usize,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }
+        .map_err(host)?;
+        let reservation = NonNull::new(reservation.cast()).ok_or(host(rustix::io::Errno::NOMEM))?;
+        let ram = Self { reservation, reserved, banks: banks.to_vec(), _file: file };
+        ram.map_banks().map_err(host)?;
+        Ok(ram)
+    }
+
+    fn map_banks(&self) -> rustix::io::Result<()> {
+        let mut offset = 0;
+        for bank in &self.banks {
+            // SAFETY: `check_banks` put the bank between the guards, inside this value's own
+            // reservation, so the fixed mapping replaces only inaccessible pages.
+            unsafe {
+                mmap(
+                    self.host(bank.base).cast(),
+                    bank.size as usize,
+                    ProtFlags::READ | ProtFlags::WRITE,
+                    MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE,
+                    &self._file,
+                    offset,
+                )?;
+            }
+            offset += bank.size;
+        }
+        Ok(())
+    }
+
+    /// The host address of `pa`, which may be in no bank.
+    fn host(&self, pa: Pa) -> *mut u8 {
+        self.reservation.as_ptr().wrapping_add((GUARD + pa.0) as usize)
+    }
+
+    /// The host address of physical address 0, for generated code. Only what lies in a bank may be
+    /// accessed through it.
+    pub fn host_base(&self) -> u64 {
+        self.host(Pa(0)) as u64
+    }
+
+    /// The banks in ascending order.
+    pub fn banks(&self) -> &[Window] {
+        &self.banks
+    }
+
+    /// The first physical address above RAM.
+    pub fn top(&self) -> u64 {
+        self.banks.last().map_or(0, |b| b.base.0 + b.size)
+    }
+
+    /// Whether `bytes` bytes at `pa` are all in one bank.
+    #[inline]
+    pub fn contains(&self, pa: Pa, bytes: u64) -> bool {
+        self.banks.iter().any(|b| pa.0 >= b.base.0 && bytes <= b.size && pa.0 - b.base.0 <= b.size - bytes)
+    }
+
+    /// Reads `bytes` (1, 2, 4 or 8) bytes at `pa`, zero-extended; `None` outside RAM or misaligned.
+    #[inline]
+    pub fn load(&self, pa: Pa, bytes: u64) -> Option<u64> {
+        let host = self.checked(pa, bytes)?;
+        // SAFETY: `checked` found `bytes` bytes at `host` inside a mapped bank, and aligned.
+        Some(unsafe {
+            match bytes {
+                1 => u64::from(AtomicU8::from_ptr(host).load(Ordering::Relaxed)),
+                2 => u64::from(AtomicU16::from_ptr(host.cast()).load(Ordering::Relaxed)),
+                4 => u64::from(AtomicU32::from_ptr(host.cast()).load(Ordering::Relaxed)),
+                _ => AtomicU64::from_ptr(host.cast()).load(Ordering::Relaxed),
+            }
+        })
+    }
+
+    /// Writes the low `bytes` (1, 2, 4 or 8) bytes of `value` at `pa`; `None` outside RAM or misaligned.
+    #[inline]
+    pub fn store(&self, pa: Pa, bytes: u64, value: u64) -> Option<()> {
+        let host = self.checked(pa, bytes)?;
+        // SAFETY: `checked` found `bytes` bytes at `host` inside a mapped bank, and aligned.
+        unsafe {
+            match bytes {
+                1 => AtomicU8::from_ptr(host).store(value as u8, Ordering::Relaxed),
+                2 => AtomicU16::from_ptr(host.cast()).store(value as u16, Ordering::Relaxed),
+                4 => AtomicU32::from_ptr(host.cast()).store(value as u32, Ordering::Relaxed),
+                _ => AtomicU64::from_ptr(host.cast()).store(value, Ordering::Relaxed),
+            }
+        }
+        Some(())
+    }
+
+    /// Replaces `old` by `new` in the 4 or 8 bytes at `pa` and tells whether it was there; `None`
+    /// outside RAM or misaligned.
+    pub fn compare_exchange(&self, pa: Pa, bytes: u64, old: u64, new: u64) -> Option<bool> {
+        let host = self.checked(pa, bytes)?;
+        // SAFETY: `checked` found `bytes` bytes at `host` inside a mapped bank, and aligned.
+        Some(unsafe {
+            if bytes == 4 {
+                let word = AtomicU32::from_ptr(host.cast());
+                word.compare_exchange(old as u32, new as u32, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            } else {
+                let word = AtomicU64::from_ptr(host.cast());
+                word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            }
+        })
+    }
+
+    #[inline]
+    fn checked(&self, pa: Pa, bytes: u64) -> Option<*mut u8> {
+        let good = matches!(bytes, 1 | 2 | 4 | 8) && pa.0 & (bytes - 1) == 0 && self.contains(pa, bytes);
+        good.then(|| self.host(pa))
+    }
+
+    /// Copies from `pa` to `to`; `None`, with nothing copied, unless all of it is in one bank.
+    pub fn read(&self, pa: Pa, to: &mut [u8]) -> Option<()> {
+        if !self.contains(pa, to.len() as u64) {
+            return None;
+        }
+        let from = self.host(pa);
+        // SAFETY: the source is inside a mapped bank, the target is a Rust slice, and they cannot
+        // overlap. A racing guest store can only change which bytes are read: they have no validity.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+        Some(())
+    }
+
+    /// Copies `from` to `pa`; `None`, with nothing copied, unless all of it fits in one bank.
+    pub fn write(&self, pa: Pa, from: &[u8]) -> Option<()> {
+        if !self.contains(pa, from.len() as u64) {
+            return None;
+        }
+        // SAFETY: the target is inside a mapped bank, the source is a Rust slice, and they cannot
+        // overlap; no Rust reference into the bank exists.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.host(pa), from.len()) };
+        Some(())
+    }
+
+    /// Reads through a host address that a soft TLB gave for a virtual address in RAM.
+    ///
+    /// # Safety
+    /// `host` must be the sum of a virtual address and the addend of a soft-TLB entry whose tag equals
+    /// the address's page, and aligned to `bytes`.
+    #[inline]
+    pub unsafe fn load_host(host: u64, bytes: u64) -> u64 {
+        // SAFETY: the caller's entry was made from a page inside a bank, so the aligned access is in it.
+        unsafe {
+            match bytes {
+                1 => u64::from(AtomicU8::from_ptr(host as *mut u8).load(Ordering::Relaxed)),
+                2 => u64::from(AtomicU16::from_ptr(host as *mut u16).load(Ordering::Relaxed)),
+                4 => u64::from(AtomicU32::from_ptr(host as *mut u32).load(Ordering::Relaxed)),
+                _ => AtomicU64::from_ptr(host as *mut u64).load(Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// Writes through a host address that a soft TLB gave for a virtual address in RAM.
+    ///
+    /// # Safety
+    /// As for [`Ram::load_host`], with an entry for stores.
+    #[inline]
+    pub unsafe fn store_host(host: u64, bytes: u64, value: u64) {
+        // SAFETY: the caller's entry was made from a page inside a bank, so the aligned access is in it.
+        unsafe {
+            match bytes {
+                1 => AtomicU8::from_ptr(host as *mut u8).store(value as u8, Ordering::Relaxed),
+                2 => AtomicU16::from_ptr(host as *mut u16).store(value as u16, Ordering::Relaxed),
+                4 => AtomicU32::from_ptr(host as *mut u32).store(value as u32, Ordering::Relaxed),
+                _ => AtomicU64::from_ptr(host as *mut u64).store(value, Ordering::Relaxed),
+            }
+        }
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        // SAFETY: the whole reservation belongs to this value, and nothing uses it any more. A failure
+        // would only leak address space.
+        let _ = unsafe { munmap(self.reservation.as_ptr().cast(), self.reserved as usize) };
+    }
+}
+
+/// Checks that banks are runs of pages in ascending order; gives the first address above them.
+fn check_banks(banks: &[Window]) -> Result<u64, RamError> {
+    const HIGHEST: u64 = 1 << 40;
+    let mut top = 0;
+    for bank in banks {
+        let whole_pages = bank.size > 0 && (bank.base.0 | bank.size).is_multiple_of(PAGE_SIZE);
+        let end = bank.base.0.checked_add(bank.size).filter(|end| *end <= HIGHEST);
+        match end {
+            Some(end) if whole_pages && bank.base.0 >= top => top = end,
+            _ => return Err(RamError::Bank { base: bank.base, size: bank.size }),
+        }
+    }
+    Ok(top)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_banks() -> Ram {
+        let banks =
+            [Window { base: Pa(0), size: 0x10000 }, Window { base: Pa(0x2000_0000), size: PAGE_SIZE }];
+        Ram::new(&banks).expect("the host has memory")
+    }
+
+    #[test]
+    fn reads_what_was_written_and_refuses_the_rest() {
+        let ram = two_banks();
+        assert_eq!(ram.store(Pa(0x2000_0ff8), 8, 0x1122_3344_5566_7788), Some(()));
+        assert_eq!(ram.load(Pa(0x2000_0ff8), 4), Some(0x5566_7788));
+        assert_eq!(ram.load(Pa(0x2000_1000), 1), None);
+        assert_eq!(ram.load(Pa(0x1_0000), 1), None);
+        assert_eq!(ram.load(Pa(2), 4), None);
+        assert_eq!(ram.read(Pa(0xffff), &mut [0; 2]), None);
+        assert_eq!(ram.load(Pa(u64::MAX - 7), 8), None);
+    }
+
+    #[test]
+    fn refuses_bad_banks() {
+        let bad = [(1, PAGE_SIZE), (0, 5), (0, 0), (1 << 40, PAGE_SIZE)];
+        for (base, size) in bad {
+            assert!(matches!(Ram::new(&[Window { base: Pa(base), size }]), Err(RamError::Bank { .. })));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Basic blocks: the unit of translation, of chaining and of invalidation. A block lies in one page,
+//! never begins in a delay slot, and ends at a branch with its slot, at an instruction after which
+//! the mode may be another, at the page's end or at a limit.
+
+use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::isa::{Classes, Insn, decode};
+use crate::mode::Mode;
+use crate::model::Model;
+use crate::patch::{self, Action, Plan};
+
+/// The most instructions in a block: longer straight code is rare, and a bound keeps fault tables,
+/// budgets and translation pauses small.
+pub const MAX_INSNS: usize = 64;
+
+/// What identifies a translation. Two virtual pages of the same physical page share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The physical address of the first instruction.
+    pub pa: Pa,
+    /// The mode, with [`Mode::MAPPED`] as the fetch was.
+    pub mode: Mode,
+}
+
+/// One instruction of a block with what replaces it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// The word as fetched.
+    pub word: u32,
+    /// The instruction, or `None` for a reserved encoding.
+    pub insn: Option<Insn>,
+    /// What replaces it.
+    pub plan: Plan,
+}
+
+/// How a block ends.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// Goes on at the instruction after the last.
+    Next,
+    /// The last two steps are a branch and its delay slot.
+    Branch,
+    /// The last step never goes on: it raises an exception or leaves.
+    Stop,
+    /// The block is empty: the first instruction and what follows must be interpreted one by one,
+    /// because a delay slot lies on the next page or holds another branch.
+    Interpret,
+}
+
+/// A basic block, decoded and with its patch plan.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// What identifies it.
+    pub key: Key,
+    /// The virtual address of its first instruction when it was decoded: a constant of the block
+    /// unless [`Mode::MAPPED`] is set, and then only its page offset is.
+    pub va: Va,
+    /// The steps in order; a branch comes before its slot.
+    pub steps: Vec<Step>,
+    /// How it ends.
+    pub end: End,
+}
+
+impl Block {
+    /// Decodes the block at `va`, whose physical address is in `key`. `page` is the page that holds
+    /// it, read as instruction words.
+    ///
+    /// # Panics
+    /// Panics if `va` is not a multiple of 4.
+    pub fn decode(key: Key, va: Va, model: &Model, page: impl Fn(usize) -> u32) -> Block {
+        assert!(va.0.is_multiple_of(4), "a block begins at a word");
+        let first = (key.pa.page_offset() / 4) as usize;
+        let last = (PAGE_SIZE / 4) as usize;
+        let mut block = Block { key, va, steps: Vec::new(), end: End::Next };
+        let step = |index: usize| Step::decode(page(index), model, key.mode);
+        for index in first..last.min(first + MAX_INSNS) {
+            let current = step(index);
+            if current.has_delay_slot() {
+                block.add_branch(current, (index + 1 < last).then(|| step(index + 1)));
+                return block;
+            }
+            block.steps.push(current);
+            if current.never_goes_on() {
+                block.end = End::Stop;
+                return block;
+            }
+        }
+        block
+    }
+
+    /// Adds a branch and its slot, or ends the block before the branch if the pair cannot be one.
+    fn add_branch(&mut self, branch: Step, slot: Option<Step>) {
+        match slot {
+            Some(slot) if !slot.has_delay_slot() && !slot.ends_block() => {
+                self.steps.extend([branch, slot]);
+                self.end = End::Branch;
+            }
+            _ if self.steps.is_empty() => self.end = End::Interpret,
+            _ => {}
+        }
+    }
+
+    /// The number of guest bytes that the block was made from.
+    pub fn bytes(&self) -> u64 {
+        self.steps.len() as u64 * 4
+    }
+}
+
+impl Step {
+    /// The instruction that `word` is, and what replaces it.
+    pub fn decode(word: u32, model: &Model, mode: Mode) -> Step {
+        match decode(word) {
+            Some(insn) => Step { word, insn: Some(insn), plan: patch::plan(insn, model, mode) },
+            None => Step { word, insn: None, plan: patch::RESERVED },
+        }
+    }
+
+    fn classes(&self) -> Classes {
+        self.insn.map_or(Classes::empty(), |i| i.classes())
+    }
+
+    /// Whether this is a branch that the CPU has and the mode allows.
+    pub fn has_delay_slot(&self) -> bool {
+        self.plan.actions.is_empty() && self.classes().has_delay_slot()
+    }
+
+    /// Whether nothing after this step in the block could run.
+    fn never_goes_on(&self) -> bool {
+        matches!(self.plan.actions, [Action::Raise(_)]) || self.ends_block()
+    }
+
+    /// Whether the step is an ERET or its like, which has no place in a delay slot.
+    fn ends_block(&self) -> bool {
+        self.classes().contains(Classes::END)
+    }
+}
