@@ -1,7 +1,9 @@
 //! The instructions under test: the word of each, what it takes and gives, and the function that
 //! claims to mean the same.
 
-use translator::float::{self, Condition, Fcsr, FloatException, Format, Integer, RoundingMode};
+use translator::float::{
+    self, Condition, Control, Fcsr, FloatException, Format, Integer, RoundingMode, Rules,
+};
 
 use crate::operands::Kind;
 
@@ -11,7 +13,7 @@ type Unary = fn(&mut Fcsr, Format, u64) -> Result<u64, FloatException>;
 type Binary = fn(&mut Fcsr, Format, u64, u64) -> Result<u64, FloatException>;
 type Ternary = fn(&mut Fcsr, Format, u64, u64, u64) -> Result<u64, FloatException>;
 
-/// One instruction on f2 (FS), f4 (FT), f6 (FR) and f8 (FD).
+/// One instruction on f2 (FS), f4 (FT), f6 (FR) and f8 (FD), or on general register 12.
 pub struct Instruction {
     pub name: String,
     pub word: u32,
@@ -210,4 +212,22 @@ fn register_compare(format: Format, condition: u32) -> Instruction {
             Ok(if holds { width(format) } else { 0 })
         },
     )
+}
+
+/// CTC1 to each view of the FCSR. QEMU drops a write that has bits outside the view, so there are none.
+pub fn control_writes(rules: Rules) -> Vec<Instruction> {
+    let rows = [
+        (Control::Conditions, 25, 0xff),
+        (Control::Exceptions, 26, 0xff83_ffff),
+        (Control::Enables, 28, 0xff83_ffff),
+        (Control::Status, 31, 0xffff_ffff),
+    ];
+    rows.into_iter()
+        .map(|(control, number, mask)| {
+            let word = 0x11 << 26 | 6 << 21 | 12 << 16 | number << 11;
+            new(format!("ctc1 ${number}"), word, Kind::General(mask), 0, move |fcsr, [value, ..]| {
+                fcsr.write(control, value as u32, &rules).map(|()| 0)
+            })
+        })
+        .collect()
 }

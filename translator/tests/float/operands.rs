@@ -9,6 +9,8 @@ pub enum Kind {
     Float(Format),
     Word,
     Long,
+    /// General register 12, with only these bits.
+    General(u64),
 }
 
 /// A source of operands (SplitMix64).
@@ -41,6 +43,7 @@ impl Operands {
                 [first, second, self.float(format)]
             }
             Kind::Word | Kind::Long => [self.integer(), 0, 0],
+            Kind::General(mask) => [self.bits() & mask, 0, 0],
         }
     }
 

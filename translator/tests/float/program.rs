@@ -39,7 +39,8 @@ pub struct Outcome {
     pub trapped: bool,
 }
 
-/// Runs `instruction`, which reads f2, f4 and f6 and writes f8, on all records.
+/// Runs `instruction` on all records. It finds the operands in f2, f4 and f6, and the first in
+/// general register 12, too, and writes f8.
 pub fn run(rules: &Rules, instruction: u32, records: &[Record]) -> Vec<Outcome> {
     // QEMU refuses to load a file that is not executable.
     let executable = std::fs::Permissions::from_mode(0o700);
@@ -177,6 +178,7 @@ fn each_record(code: &mut Vec<u32>, instruction: u32, count: u32) {
         immediate(LDC1, 8, 4, 8),
         immediate(LDC1, 8, 6, 16),
         immediate(LW, 8, 10, 24),
+        immediate(LD, 8, 12, 0),
         CLEAR_F8,
         FCSR_FROM_R10,
         instruction,

@@ -159,3 +159,11 @@ fn release_6_traps() {
         same_but_for_exact_underflow,
     );
 }
+
+#[test]
+fn control_register_writes() {
+    for rules in [Rules::LEGACY, Rules::RELEASE_6] {
+        let writes = instructions::control_writes(rules);
+        compare_all(&rules, &writes, TRAPPING_RECORDS_PER_MODE, [0, u32::MAX], same);
+    }
+}
