@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+<<<<<<< HEAD
 pub mod block;
 pub mod cp0;
 pub mod cpu;
@@ -15,3 +16,6 @@ pub mod model;
 pub mod patch;
 pub mod sem;
 pub mod stub;
+=======
+pub mod float;
+>>>>>>> float

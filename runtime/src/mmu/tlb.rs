@@ -229,11 +229,16 @@ impl Tlb {
         }
         let bucket = self.bucket(entry.address(), entry.mask);
         let next = self.next[index];
-        let mut link = &mut self.buckets[bucket];
-        while *link != NONE && *link != index as u16 {
-            link = &mut self.next[*link as usize];
+        let index16 = index as u16;
+        if self.buckets[bucket] == index16 {
+            self.buckets[bucket] = next;
+        } else {
+            let mut before = self.buckets[bucket] as usize;
+            while self.next[before] != index16 {
+                before = self.next[before] as usize;
+            }
+            self.next[before] = next;
         }
-        *link = next;
         if let Some(position) = self.sizes.iter().position(|(mask, _)| *mask == entry.mask) {
             self.sizes[position].1 -= 1;
             if self.sizes[position].1 == 0 {

@@ -1,0 +1,220 @@
+//! Soft TLBs and jump caches: what generated code looks addresses up in. There is a soft TLB for each
+//! view (mode and address space) and a jump cache for each mode and address space that runs code, kept
+//! in least-recently-used pools, so that a change of address space changes two pointers and flushes
+//! nothing.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use translator::addr::{PAGE_SIZE, Va};
+use translator::cpu::{JUMP_CACHE_ENTRIES, JumpEntry, SOFT_TLB_ENTRIES, SoftEntry, SoftTlb};
+use translator::mode::Mode;
+
+/// How many views and jump caches are kept.
+const POOL: NonZeroUsize = NonZeroUsize::new(24).unwrap();
+
+/// Above this many pages a flush of a range clears whole tables.
+const PAGES_WORTH_A_SCAN: u64 = 64;
+
+/// What a soft TLB is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct View {
+    mode: Mode,
+    asid: u8,
+}
+
+/// What a jump cache is for. Kernel code is nearly always in unmapped segments or global pages, so
+/// kernel modes share one cache over all address spaces, which is cleared when they change if
+/// anything else was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Track {
+    mode: Mode,
+    asid: Option<u8>,
+}
+
+/// A jump cache and which pages it may hold addresses of.
+struct Jumps {
+    entries: Box<[JumpEntry; JUMP_CACHE_ENTRIES]>,
+    /// A Bloom filter of page numbers.
+    pages: u64,
+    /// Whether an entry depends on the address space although the track does not.
+    bound: bool,
+}
+
+impl Jumps {
+    fn new() -> Self {
+        let entries = vec![JumpEntry::EMPTY; JUMP_CACHE_ENTRIES].into_boxed_slice();
+        let entries = entries.try_into().unwrap_or_else(|_| unreachable!("the length is the array's"));
+        Self { entries, pages: 0, bound: false }
+    }
+
+    fn clear(&mut self) {
+        self.entries.fill(JumpEntry::EMPTY);
+        self.pages = 0;
+        self.bound = false;
+    }
+}
+
+const fn filter_bit(va: u64) -> u64 {
+    1 << ((va / PAGE_SIZE).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+/// The slot of `va` in a jump cache: its word number, modulo the size.
+pub const fn jump_slot(va: Va) -> usize {
+    (va.0 >> 2) as usize & (JUMP_CACHE_ENTRIES - 1)
+}
+
+const fn soft_slot(va: u64) -> usize {
+    (va / PAGE_SIZE) as usize & (SOFT_TLB_ENTRIES - 1)
+}
+
+/// All soft TLBs and jump caches of one vCPU.
+pub struct SoftTables {
+    views: LruCache<View, Box<SoftTlb>>,
+    tracks: LruCache<Track, Jumps>,
+    view: View,
+    track: Track,
+}
+
+impl SoftTables {
+    /// Tables for a vCPU that is in `mode` and `asid`.
+    pub fn new(mode: Mode, asid: u8) -> Self {
+        let mut tables = Self {
+            views: LruCache::new(POOL),
+            tracks: LruCache::new(POOL),
+            view: View { mode: mode & Mode::VIEW, asid },
+            track: Track { mode, asid: None },
+        };
+        tables.select(mode, asid);
+        tables
+    }
+
+    /// Makes the tables of `mode` and `asid` current and gives the host addresses of the soft TLB and
+    /// the jump cache, which stay valid until the next call of any method that takes `&mut self`
+    /// and selects.
+    pub fn select(&mut self, mode: Mode, asid: u8) -> (u64, u64) {
+        self.view = View { mode: mode & Mode::VIEW, asid };
+        let track = Track { mode, asid: (!mode.is_kernel()).then_some(asid) };
+        self.track = track;
+        let soft = self.views.get_or_insert_mut(self.view, empty_soft_tlb);
+        let jumps = self.tracks.get_or_insert_mut(track, Jumps::new);
+        (std::ptr::from_mut(&mut **soft) as u64, jumps.entries.as_mut_ptr() as u64)
+    }
+
+    /// Forgets what kernel modes cached of the address space that is being left.
+    pub fn leave_address_space(&mut self) {
+        for (_, jumps) in self.tracks.iter_mut().filter(|(t, j)| t.asid.is_none() && j.bound) {
+            jumps.clear();
+        }
+    }
+
+    /// The entry for loads at `va` in the current view.
+    #[inline]
+    pub fn load_entry(&self, va: Va) -> Option<SoftEntry> {
+        let entry = self.views.peek(&self.view)?.load[soft_slot(va.0)];
+        (entry.tag == va.page().0).then_some(entry)
+    }
+
+    /// Grants loads, and stores if `writable`, to the page of `va` in the current view.
+    pub fn grant(&mut self, va: Va, addend: u64, readable: bool, writable: bool) {
+        let Some(soft) = self.views.peek_mut(&self.view) else { return };
+        let (slot, tag) = (soft_slot(va.0), va.page().0);
+        if readable {
+            soft.load[slot] = SoftEntry { tag, addend };
+        }
+        if writable {
+            soft.store[slot] = SoftEntry { tag, addend };
+        }
+    }
+
+    /// Remembers that `va` runs the block at `host`. `bound` says whether that is so only in this
+    /// address space.
+    pub fn add_jump(&mut self, va: Va, host: u64, bound: bool) {
+        let Some(jumps) = self.tracks.peek_mut(&self.track) else { return };
+        jumps.entries[jump_slot(va)] = JumpEntry { va: va.0, host };
+        jumps.pages |= filter_bit(va.0);
+        jumps.bound |= bound;
+    }
+
+    /// Forgets the pages from `va` for `bytes` bytes in address space `asid`, or in all of them.
+    pub fn flush_range(&mut self, va: Va, bytes: u64, asid: Option<u8>) {
+        let in_space = |space: u8| asid.is_none_or(|asid| asid == space);
+        let pages = bytes / PAGE_SIZE;
+        for (_, soft) in self.views.iter_mut().filter(|(view, _)| in_space(view.asid)) {
+            flush_soft(soft, va, pages);
+        }
+        let filter = (0..pages.min(PAGES_WORTH_A_SCAN)).fold(0, |f, i| f | filter_bit((va + i * PAGE_SIZE).0));
+        let filter = if pages > PAGES_WORTH_A_SCAN { u64::MAX } else { filter };
+        for (track, jumps) in self.tracks.iter_mut() {
+            if track.asid.is_none_or(in_space) && jumps.pages & filter != 0 {
+                jumps.clear();
+            }
+        }
+    }
+
+    /// Forgets everything.
+    pub fn flush_all(&mut self) {
+        for (_, soft) in self.views.iter_mut() {
+            soft.load.fill(SoftEntry::EMPTY);
+            soft.store.fill(SoftEntry::EMPTY);
+        }
+        self.flush_jumps();
+    }
+
+    /// Forgets every jump, for translations have gone.
+    pub fn flush_jumps(&mut self) {
+        for (_, jumps) in self.tracks.iter_mut() {
+            jumps.clear();
+        }
+    }
+
+    /// Takes the write entries of the host page at `host_page` out of every view: its next store is
+    /// noticed.
+    pub fn revoke_writes(&mut self, host_page: u64) {
+        for (_, soft) in self.views.iter_mut() {
+            let entries = soft.store.iter_mut();
+            for entry in entries.filter(|e| e.tag & (PAGE_SIZE - 1) == 0) {
+                if entry.tag.wrapping_add(entry.addend) == host_page {
+                    *entry = SoftEntry::EMPTY;
+                }
+            }
+        }
+    }
+}
+
+fn flush_soft(soft: &mut SoftTlb, va: Va, pages: u64) {
+    if pages > PAGES_WORTH_A_SCAN {
+        soft.load.fill(SoftEntry::EMPTY);
+        soft.store.fill(SoftEntry::EMPTY);
+        return;
+    }
+    for page in 0..pages {
+        let slot = soft_slot((va + page * PAGE_SIZE).0);
+        soft.load[slot] = SoftEntry::EMPTY;
+        soft.store[slot] = SoftEntry::EMPTY;
+    }
+}
+
+fn empty_soft_tlb() -> Box<SoftTlb> {
+    let empty = [SoftEntry::EMPTY; SOFT_TLB_ENTRIES];
+    Box::new(SoftTlb { load: empty, store: empty })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_belong_to_their_view() {
+        let user = Mode::USER | Mode::WIDE_ADDRESSES;
+        let mut tables = SoftTables::new(user, 1);
+        tables.grant(Va(0x5000), 0x1000, true, false);
+        assert!(tables.load_entry(Va(0x5123)).is_some());
+        tables.select(user, 2);
+        assert!(tables.load_entry(Va(0x5123)).is_none());
+        tables.select(user, 1);
+        assert!(tables.load_entry(Va(0x5123)).is_some());
+        tables.flush_range(Va(0x4000), 0x2000, Some(1));
+        assert!(tables.load_entry(Va(0x5123)).is_none());
+    }
+}
