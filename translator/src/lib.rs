@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
-<<<<<<< HEAD
 pub mod block;
 pub mod cp0;
 pub mod cpu;
@@ -16,6 +15,4 @@ pub mod model;
 pub mod patch;
 pub mod sem;
 pub mod stub;
-=======
 pub mod float;
->>>>>>> float
