@@ -1,5 +1,6 @@
 //! The effects of myvmm: guest memory, vCPUs, devices, the code arena and the one call into
 //! generated code. It knows nothing of command lines or terminals.
 
+pub mod backend;
 pub mod bus;
 pub mod device;
