@@ -4,3 +4,4 @@
 pub mod backend;
 pub mod bus;
 pub mod device;
+pub mod load;
