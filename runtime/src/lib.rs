@@ -2,6 +2,7 @@
 //! generated code. It knows nothing of command lines or terminals.
 
 pub mod backend;
+pub mod board;
 pub mod bus;
 pub mod device;
 pub mod load;

@@ -5,6 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use translator::addr::Pa;
 
+pub mod cm;
+pub mod gic;
+pub mod pins;
 pub mod power;
 pub mod rom;
 pub mod rtc;

@@ -15,9 +15,10 @@ use crate::device::Window;
 
 /// The first argument of a kernel that gets a device tree (UHI reference manual, "Boot protocol").
 const UHI_DEVICE_TREE: u64 = -2i64 as u64;
-/// The kernel moves itself by less than this, and then past its own length if that would overlap
-/// (`CONFIG_RANDOMIZE_BASE_MAX_OFFSET`, arch/mips/kernel/relocate.c `determine_relocation_address`).
-const RELOCATION_SPAN: u64 = 0x0100_0000;
+/// The kernel moves itself by less than 16 MB (`CONFIG_RANDOMIZE_BASE_MAX_OFFSET`), and if that would
+/// overlap by its own length more, rounded up to 64 KB (arch/mips/kernel/relocate.c
+/// `determine_relocation_address`).
+const RELOCATION_SPAN: u64 = 0x0100_0000 + 0x1_0000;
 /// Kernels are linked at 1 MB at the earliest; below are exception vectors.
 const LOWEST_KERNEL: u64 = 0x0010_0000;
 
