@@ -1,0 +1,157 @@
+//! MIPS ELF files, 32 and 64 bits wide, of both byte orders: what is to be placed where. It must not
+//! know what the program is or how memory is laid out.
+
+use std::path::Path;
+
+use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol, SymbolKind};
+use translator::addr::{Pa, Va};
+
+use super::symbols::Symbols;
+use super::{LoadError, RamWriter};
+use crate::device::Window;
+
+/// What a program asks of the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// ELF64 rather than ELF32.
+    pub wide: bool,
+    /// Most significant byte first.
+    pub big_endian: bool,
+}
+
+/// One piece of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Its link address; sign-extended in 32-bit files.
+    pub va: Va,
+    /// The bytes in the file. Zeros follow, up to `size`.
+    pub bytes: &'a [u8],
+    /// The bytes in memory; not less than `bytes` has.
+    pub size: u64,
+}
+
+/// An ELF file, taken apart and checked as far as that needs no knowledge of the machine.
+#[derive(Clone, Debug)]
+pub struct Image<'a> {
+    /// The file, for messages.
+    file: &'a Path,
+    /// What it asks of the CPU.
+    pub target: Target,
+    /// Where it starts.
+    pub entry: Va,
+    /// What it loads; none is empty.
+    pub segments: Vec<Segment<'a>>,
+    /// Its functions and objects, if it is not stripped.
+    pub symbols: Symbols,
+}
+
+/// The first four bytes of every ELF file.
+const MAGIC: &[u8] = b"\x7fELF";
+
+impl<'a> Image<'a> {
+    /// Takes `bytes` apart; `file` is only named in messages.
+    pub fn parse(file: &'a Path, bytes: &'a [u8]) -> Result<Self, LoadError> {
+        if !bytes.starts_with(MAGIC) {
+            return Err(LoadError::NotElf { file: file.to_owned() });
+        }
+        let elf = object::File::parse(bytes).map_err(|error| damaged(file, &error))?;
+        check_kind(file, &elf)?;
+        let target = Target { wide: elf.is_64(), big_endian: !elf.is_little_endian() };
+        let entry = extend(target, elf.entry());
+        let segments = segments(file, &elf, target)?;
+        Ok(Self { file, target, entry, segments, symbols: symbols(&elf, target) })
+    }
+
+    /// The physical addresses that the segments take, and that all lie in one bank of `ram` each.
+    pub fn windows(&self, ram: &[Window]) -> Result<Vec<Window>, LoadError> {
+        self.segments.iter().map(|segment| self.window(segment, ram)).collect()
+    }
+
+    /// Puts every segment into `memory`, which has `ram`.
+    pub fn place(&self, ram: &[Window], memory: &mut dyn RamWriter) -> Result<(), LoadError> {
+        let refused = |source| LoadError::Refused { file: self.file.to_owned(), source };
+        for segment in &self.segments {
+            let pa = self.window(segment, ram)?.base;
+            let filled = segment.bytes.len() as u64;
+            memory.write(pa, segment.bytes).map_err(refused)?;
+            memory.clear(pa + filled, segment.size - filled).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn window(&self, segment: &Segment<'_>, ram: &[Window]) -> Result<Window, LoadError> {
+        let file = || self.file.to_owned();
+        let Some(pa) = unmapped(segment.va) else {
+            return Err(LoadError::Mapped { file: file(), va: segment.va });
+        };
+        if !ram.iter().any(|bank| bank.holds(pa, segment.size)) {
+            return Err(LoadError::OutsideRam { file: file(), pa, size: segment.size });
+        }
+        Ok(Window { base: pa, size: segment.size })
+    }
+}
+
+/// The physical address behind an unmapped virtual one: ckseg0, ckseg1 or xkphys (MIPS64
+/// Architecture Vol. III, "Virtual Memory", table of address segments).
+pub fn unmapped(va: Va) -> Option<Pa> {
+    const CKSEG0: u64 = 0xffff_ffff_8000_0000;
+    const CKSEG2: u64 = 0xffff_ffff_c000_0000;
+    const CKSEG_OFFSET: u64 = 0x1fff_ffff;
+    const XKPHYS: u64 = 0b10;
+    /// Bits 58 to 0 of an xkphys address are the physical one; 61 to 59 are its cacheability.
+    const XKPHYS_OFFSET: u64 = (1 << 59) - 1;
+    match va.0 {
+        CKSEG0..CKSEG2 => Some(Pa(va.0 & CKSEG_OFFSET)),
+        address if address >> 62 == XKPHYS => Some(Pa(address & XKPHYS_OFFSET)),
+        _ => None,
+    }
+}
+
+/// The cached, unmapped address (ckseg0) of a physical one in the low 512 MB.
+pub fn ckseg0(pa: Pa) -> Option<Va> {
+    (pa.0 < 0x2000_0000).then_some(Va(0xffff_ffff_8000_0000 + pa.0))
+}
+
+fn damaged(file: &Path, reason: &dyn ToString) -> LoadError {
+    LoadError::Damaged { file: file.to_owned(), reason: reason.to_string() }
+}
+
+fn check_kind(file: &Path, elf: &object::File<'_>) -> Result<(), LoadError> {
+    if !matches!(elf.architecture(), Architecture::Mips | Architecture::Mips64) {
+        let found = format!("{:?}", elf.architecture());
+        return Err(LoadError::WrongMachine { file: file.to_owned(), found, wanted: "MIPS".to_owned() });
+    }
+    if !matches!(elf.kind(), ObjectKind::Executable | ObjectKind::Dynamic) {
+        return Err(LoadError::NotExecutable { file: file.to_owned(), found: format!("{:?}", elf.kind()) });
+    }
+    Ok(())
+}
+
+fn extend(target: Target, address: u64) -> Va {
+    Va(if target.wide { address } else { address as u32 as i32 as u64 })
+}
+
+fn segments<'a>(file: &Path, elf: &object::File<'a>, target: Target) -> Result<Vec<Segment<'a>>, LoadError> {
+    let mut segments = Vec::new();
+    for segment in elf.segments().filter(|segment| segment.size() > 0) {
+        let bytes = segment.data().map_err(|error| damaged(file, &error))?;
+        if bytes.len() as u64 > segment.size() {
+            return Err(damaged(file, &"a segment is larger in the file than in memory"));
+        }
+        segments.push(Segment { va: extend(target, segment.address()), bytes, size: segment.size() });
+    }
+    match segments.is_empty() {
+        true => Err(LoadError::Empty { file: file.to_owned() }),
+        false => Ok(segments),
+    }
+}
+
+/// The names that stand for places in the program. Damaged ones are left out: they only serve
+/// traces.
+fn symbols(elf: &object::File<'_>, target: Target) -> Symbols {
+    elf.symbols()
+        .filter(|symbol| symbol.is_definition() || symbol.kind() == SymbolKind::Label)
+        .filter_map(|symbol| Some((extend(target, symbol.address()), symbol.name().ok()?.to_owned())))
+        .filter(|(_, name)| !name.is_empty())
+        .collect()
+}

@@ -1,0 +1,91 @@
+//! Names for code addresses, for traces and messages. It must not know where the names come from.
+
+use std::fmt;
+
+use translator::addr::Va;
+
+/// One named address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Symbol {
+    address: u64,
+    name: String,
+}
+
+/// A table from addresses to names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Symbols {
+    /// Sorted by address; one name an address.
+    symbols: Vec<Symbol>,
+}
+
+/// An address as people read it: the nearest name before it, and how far beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The nearest symbol at or before the address.
+    pub name: &'a str,
+    /// Bytes from the symbol to the address.
+    pub offset: u64,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.offset {
+            0 => f.write_str(self.name),
+            offset => write!(f, "{}+{offset:#x}", self.name),
+        }
+    }
+}
+
+impl FromIterator<(Va, String)> for Symbols {
+    /// Of several names for one address the first in alphabetical order is kept, so that the table
+    /// does not depend on the order of the file.
+    fn from_iter<I: IntoIterator<Item = (Va, String)>>(names: I) -> Self {
+        let mut symbols: Vec<Symbol> =
+            names.into_iter().map(|(va, name)| Symbol { address: va.0, name }).collect();
+        symbols.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
+        symbols.dedup_by_key(|symbol| symbol.address);
+        Self { symbols }
+    }
+}
+
+impl Symbols {
+    /// The number of names.
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Whether there are no names, as in a stripped file.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
+    /// The place of `va`, or `None` when every symbol lies beyond it.
+    pub fn lookup(&self, va: Va) -> Option<Place<'_>> {
+        let after = self.symbols.partition_point(|symbol| symbol.address <= va.0);
+        let symbol = &self.symbols[after.checked_sub(1)?];
+        Some(Place { name: &symbol.name, offset: va.0 - symbol.address })
+    }
+
+    /// The address of the symbol called `name`.
+    pub fn address(&self, name: &str) -> Option<Va> {
+        self.symbols.iter().find(|symbol| symbol.name == name).map(|symbol| Va(symbol.address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_nearest_name_before() {
+        let names = [(0x2000, "b"), (0x1000, "a"), (0x2000, "alias")];
+        let table: Symbols = names.into_iter().map(|(va, name)| (Va(va), name.to_owned())).collect();
+        assert_eq!(table.len(), 2);
+        assert_eq!(table.lookup(Va(0xfff)), None);
+        assert_eq!(table.lookup(Va(0x1000)).unwrap().to_string(), "a");
+        assert_eq!(table.lookup(Va(0x1ffc)).unwrap().to_string(), "a+0xffc");
+        assert_eq!(table.lookup(Va(u64::MAX)).unwrap().name, "alias");
+        assert_eq!(table.address("a"), Some(Va(0x1000)));
+        assert_eq!(table.address("b"), None);
+    }
+}
