@@ -170,6 +170,7 @@ fn slots(virtio: usize) -> Vec<Slot<Kind>> {
     let gic = Node::new("interrupt-controller", &["mti,gic"])
         .labelled("gic")
         .with("interrupt-controller", Value::Flag)
+        .with_cell("#address-cells", 0)
         .with_cell("#interrupt-cells", 3)
         .with_cell("mti,reserved-cpu-vectors", 7);
     let slot = |kind, node, window| Slot { kind, node, window, interrupt: None };
