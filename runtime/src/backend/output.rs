@@ -83,8 +83,12 @@ impl Write for OutputQueue {
         let room = if queue.closed { 0 } else { DEPTH.saturating_sub(queue.bytes.len()) };
         let (kept, lost) = bytes.split_at(room.min(bytes.len()));
         queue.dropped += lost.len() as u64;
+        let idle = queue.bytes.is_empty() && !queue.writing;
         queue.bytes.extend(kept);
-        self.shared.changed.notify_all();
+        // A drain that is at work looks again before it sleeps; waking it costs a system call.
+        if idle {
+            self.shared.changed.notify_all();
+        }
         Ok(bytes.len())
     }
 

@@ -141,8 +141,10 @@ impl Tree {
             self.writer.property_u64("linux,initrd-end", initrd.end.0)?;
         }
         if let Some(seed) = &chosen.seed {
-            self.writer.property("rng-seed", seed)?;
-            self.writer.property("kaslr-seed", &seed[..8])?;
+            // Two parts, because the kernel wipes the first from its tree and shows the second.
+            let (random, relocation) = seed.split_at(24);
+            self.writer.property("rng-seed", random)?;
+            self.writer.property("kaslr-seed", relocation)?;
         }
         self.writer.end_node(open)
     }

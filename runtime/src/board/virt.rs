@@ -170,6 +170,7 @@ fn slots(virtio: usize) -> Vec<Slot<Kind>> {
     let gic = Node::new("interrupt-controller", &["mti,gic"])
         .labelled("gic")
         .with("interrupt-controller", Value::Flag)
+        .with_cell("#address-cells", 0)
         .with_cell("#interrupt-cells", 3)
         .with_cell("mti,reserved-cpu-vectors", 7);
     let slot = |kind, node, window| Slot { kind, node, window, interrupt: None };
@@ -245,35 +246,37 @@ impl Board {
         let plan = plan(Size { ram, vcpus, virtio: host.virtio.len() })?;
         let inputs = plan.slots.iter().filter(|slot| slot.interrupt.is_some()).count();
         let gic = Arc::new(Gic::new(vcpus, inputs, host.pins));
-        let line = |kind| {
-            let slot = plan.slots.iter().find(|slot| slot.kind == kind);
-            let input = slot.and_then(|slot| slot.interrupt).expect("the list gives it an interrupt");
-            IrqLine::new(gic.clone(), input)
-        };
-        let (serial, serial_input) = Uart::new(SERIAL_SHIFT, line(Kind::Serial), host.serial_output);
-        let clock = Rtc::new(host.clock, line(Kind::Clock));
+        let line = |slot: &Slot<Kind>| IrqLine::new(gic.clone(), slot.interrupt.unwrap_or(u32::MAX));
+        let (serial, serial_input) =
+            Uart::new(SERIAL_SHIFT, line(find(&plan, Kind::Serial)), host.serial_output);
+        let clock = Rtc::new(host.clock, line(find(&plan, Kind::Clock)));
         let cm = Arc::new(Mutex::new(Cm::new(CM.base, vcpus, host.start)));
-        let virtio = host.virtio.into_iter().enumerate();
-        let mut virtio: Vec<_> =
-            virtio.map(|(number, make)| Some(make(line(Kind::Virtio(number))))).collect();
-        let (power, mut rom) = (host.power, Some(host.rom));
+        let (mut power, mut rom) = (Some(Power::new(host.power)), Some(Rom::new(host.rom)));
+        let mut virtio = host.virtio.into_iter();
         let mut bus = Bus::new();
         for slot in &plan.slots {
             let device: Arc<dyn SharedDevice> = match slot.kind {
                 Kind::Serial => serial.clone(),
                 Kind::Clock => clock.clone(),
-                Kind::Power => Arc::new(Mutex::new(Power::new(power.clone()))),
-                Kind::Virtio(number) => virtio[number].take().expect("each slot is listed once"),
+                Kind::Power => Arc::new(Mutex::new(power.take().expect(ONCE))),
+                Kind::Virtio(_) => virtio.next().expect(ONCE)(line(slot)),
                 Kind::Gic => gic.clone(),
                 Kind::Cm => cm.clone(),
                 Kind::L2Sync => Arc::new(Mutex::new(L2Sync)),
-                Kind::Rom => Arc::new(Mutex::new(Rom::new(rom.take().unwrap_or_default()))),
+                Kind::Rom => Arc::new(Mutex::new(rom.take().expect(ONCE))),
             };
             let name = slot.path().unwrap_or_else(|| format!("{:?}", slot.kind));
             bus.add(&name, slot.window, device)?;
         }
         Ok(Self { plan, bus, serial_input, serial, clock, gic, cm })
     }
+}
+
+/// Why taking a device that there is one of cannot fail.
+const ONCE: &str = "the board lists each of its devices once";
+
+fn find(plan: &Plan<Kind>, kind: Kind) -> &Slot<Kind> {
+    plan.slots.iter().find(|slot| slot.kind == kind).expect(ONCE)
 }
 
 #[cfg(test)]

@@ -136,10 +136,10 @@ pub struct Cm {
 }
 
 impl Cm {
-    /// A manager of `vcpus` cores (at most 256) whose window is at `base`. Of the device's own
-    /// address it must know, because the guest asks it.
+    /// A manager of `vcpus` cores, 1 to 256, whose window is at `base`. It is the one device that
+    /// must know its own address, because the guest asks it for that.
     pub fn new(base: Pa, vcpus: usize, start: Arc<dyn VcpuStart>) -> Self {
-        Self { base, state: State::new(vcpus), start }
+        Self { base, state: State::new(vcpus.clamp(1, 256)), start }
     }
 
     /// A copy of everything that changes.

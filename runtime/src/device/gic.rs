@@ -26,6 +26,8 @@ pub const WINDOW_SIZE: u64 = 0x2_0000;
 const PINS: u32 = 6;
 /// Interrupts in a word of a bitmap register, and the grain of their number.
 const WORD: usize = 32;
+/// The most vCPUs there can be: GIC_SH_MAPx_VP has a bit for each, and one word of it is here.
+const MAX_VCPUS: usize = 32;
 /// The most shared interrupts there can be (GIC_SH_WEDGE names one in eight bits).
 const MAX_SHARED: usize = 256;
 /// Words in the register of one kind, with room for [`MAX_SHARED`].
@@ -209,11 +211,11 @@ impl State {
         self.trigger[word] & self.latch[word] | !self.trigger[word] & active
     }
 
-    fn set_level(&mut self, interrupt: usize, level: bool) {
+    /// Sets a wire; says whether that changed anything. Wires that do not exist cannot change.
+    fn set_level(&mut self, interrupt: usize, level: bool) -> bool {
         let (word, bit) = (interrupt / WORD, 1 << (interrupt % WORD));
-        let Some(before) = self.level.get(word).map(|levels| levels & bit != 0) else { return };
-        if before == level {
-            return;
+        if self.level.get(word).is_none_or(|levels| (levels & bit != 0) == level) {
+            return false;
         }
         self.level[word] ^= bit;
         let rising_counts = self.polarity[word] & bit != 0;
@@ -221,6 +223,7 @@ impl State {
         if edge && self.trigger[word] & bit != 0 {
             self.latch[word] |= bit;
         }
+        true
     }
 
     fn write_wedge(&mut self, value: u32) {
@@ -231,8 +234,8 @@ impl State {
     }
 
     /// The pins of each vCPU that should be high, a bit a pin.
-    fn outputs(&self) -> Vec<u8> {
-        let mut outputs = vec![0; self.local.len()];
+    fn outputs(&self) -> Outputs {
+        let mut outputs = [0; MAX_VCPUS];
         for (word, mask) in self.mask.iter().enumerate() {
             let mut active = self.pending(word) & mask;
             while active != 0 {
@@ -243,15 +246,15 @@ impl State {
         outputs
     }
 
-    fn route(&self, interrupt: usize, outputs: &mut [u8]) {
+    fn route(&self, interrupt: usize, outputs: &mut Outputs) {
         let pin = self.map_pin[interrupt];
         if pin & MAP_TO_PIN == 0 || pin & MAP_PIN >= PINS {
             return;
         }
-        for (vcpu, output) in outputs.iter_mut().enumerate() {
-            if self.map_vp[interrupt] >> vcpu & 1 != 0 {
-                *output |= 1 << (pin & MAP_PIN);
-            }
+        let mut vcpus = self.map_vp[interrupt];
+        while vcpus != 0 {
+            outputs[vcpus.trailing_zeros() as usize] |= 1 << (pin & MAP_PIN);
+            vcpus &= vcpus - 1;
         }
     }
 
@@ -383,11 +386,14 @@ impl Place {
     }
 }
 
+/// The pins of each vCPU, a bit a pin.
+type Outputs = [u8; MAX_VCPUS];
+
 /// What is behind the lock.
 struct Core {
     state: State,
-    /// The levels last given to the pins, a bit a pin, by vCPU.
-    driven: Vec<u8>,
+    /// The levels last given to the pins.
+    driven: Outputs,
 }
 
 /// The interrupt controller. As an [`IrqSink`], its inputs are the shared interrupts.
@@ -400,12 +406,13 @@ pub struct Gic {
 }
 
 impl Gic {
-    /// A controller for `vcpus` vCPUs with at least `inputs` inputs for devices. Asked for more than
-    /// [`shared_interrupts`] allows, it has as many as there can be.
+    /// A controller for `vcpus` vCPUs, 1 to 32, with at least `inputs` inputs for devices. Asked for
+    /// more than [`shared_interrupts`] allows, it has as many as there can be.
     pub fn new(vcpus: usize, inputs: usize, pins: Arc<dyn VcpuPins>) -> Self {
+        let vcpus = vcpus.clamp(1, MAX_VCPUS);
         let interrupts = shared_interrupts(inputs, vcpus).unwrap_or(MAX_SHARED);
         let zeros = |count| (0..count).map(|_| AtomicU32::new(0)).collect();
-        let core = Core { state: State::new(interrupts, vcpus), driven: vec![0; vcpus] };
+        let core = Core { state: State::new(interrupts, vcpus), driven: [0; MAX_VCPUS] };
         Self { core: Mutex::new(core), pending: zeros(interrupts / WORD), local_mask: zeros(vcpus), pins }
     }
 
@@ -415,7 +422,8 @@ impl Gic {
     }
 
     /// Continues from `state`, which must be of a controller of this size: says whether it is. Sets
-    /// every pin of every vCPU.
+    /// every pin of every vCPU, also those that nothing is routed to; a vCPU keeps what it puts on a
+    /// pin itself (its timer) apart.
     #[must_use]
     pub fn restore(&self, state: State) -> bool {
         let core = &mut *lock(&self.core);
@@ -424,7 +432,7 @@ impl Gic {
         }
         core.state = state;
         // As if each pin were the opposite of what it should be, so that all are set.
-        core.driven = core.state.outputs().iter().map(|pins| !pins).collect();
+        core.driven = core.state.outputs().map(|pins| !pins);
         self.settle(core);
         true
     }
@@ -438,7 +446,8 @@ impl Gic {
             copy.store(local.mask, Ordering::Release);
         }
         let outputs = core.state.outputs();
-        for (vcpu, (wanted, driven)) in outputs.iter().zip(&core.driven).enumerate() {
+        let vcpus = core.state.local.len();
+        for (vcpu, (wanted, driven)) in outputs.iter().zip(&core.driven).enumerate().take(vcpus) {
             for pin in (0..PINS).filter(|pin| (wanted ^ driven) >> pin & 1 != 0) {
                 self.pins.set(vcpu, pin, wanted >> pin & 1 != 0);
             }
@@ -469,8 +478,9 @@ impl Gic {
 impl IrqSink for Gic {
     fn set(&self, pin: u32, level: bool) {
         let core = &mut *lock(&self.core);
-        core.state.set_level(pin as usize, level);
-        self.settle(core);
+        if core.state.set_level(pin as usize, level) {
+            self.settle(core);
+        }
     }
 }
 

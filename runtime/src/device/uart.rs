@@ -320,6 +320,8 @@ pub struct Uart {
     line: IrqLine,
     output: Box<dyn Write + Send>,
     room: Arc<Condvar>,
+    /// The input queue had no room when last looked at, so that somebody may wait for it.
+    full: bool,
 }
 
 impl Uart {
@@ -335,7 +337,8 @@ impl Uart {
         output: Box<dyn Write + Send>,
     ) -> (Arc<Mutex<Self>>, SerialInput) {
         let room = Arc::new(Condvar::new());
-        let uart = Self { state: State::default(), register_shift, line, output, room: Arc::clone(&room) };
+        let waker = Arc::clone(&room);
+        let uart = Self { state: State::default(), register_shift, line, output, room: waker, full: false };
         let uart = Arc::new(Mutex::new(uart));
         let input = SerialInput { uart: Arc::downgrade(&uart), room };
         (uart, input)
@@ -374,7 +377,9 @@ impl Uart {
     /// Drives the interrupt line, and wakes host threads that wait for room.
     fn settle(&mut self) {
         self.line.set(self.state.interrupt() != Interrupt::None);
-        if self.state.queued.len() < QUEUE_DEPTH {
+        let full = self.state.queued.len() >= QUEUE_DEPTH;
+        // Waking costs a system call even when nobody sleeps.
+        if std::mem::replace(&mut self.full, full) && !full {
             self.room.notify_all();
         }
     }

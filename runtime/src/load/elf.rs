@@ -146,12 +146,18 @@ fn segments<'a>(file: &Path, elf: &object::File<'a>, target: Target) -> Result<V
     }
 }
 
+/// Longer names are left out. It bounds what a file can make of few bytes, since any number of
+/// symbols can share one string.
+const LONGEST_NAME: usize = 512;
+
 /// The names that stand for places in the program. Damaged ones are left out: they only serve
 /// traces.
 fn symbols(elf: &object::File<'_>, target: Target) -> Symbols {
     elf.symbols()
         .filter(|symbol| symbol.is_definition() || symbol.kind() == SymbolKind::Label)
-        .filter_map(|symbol| Some((extend(target, symbol.address()), symbol.name().ok()?.to_owned())))
-        .filter(|(_, name)| !name.is_empty())
+        .filter_map(|symbol| {
+            let name = symbol.name().ok().filter(|name| (1..=LONGEST_NAME).contains(&name.len()))?;
+            Some((extend(target, symbol.address()), name.to_owned()))
+        })
         .collect()
 }

@@ -157,3 +157,12 @@ fn impossible_sizes_are_refused() {
     assert!(matches!(plan(1 << 26, 16, 300), Err(BoardError::Interrupts(300))));
     assert!(plan(1 << 26, 16, 200).is_ok());
 }
+
+#[test]
+fn a_large_machine_s_tree_is_small() {
+    let tree = fdt::build(&board(4 << 30, 16, 32).plan, &chosen()).unwrap();
+    assert!(tree.len() < 16 * 1024, "{} bytes", tree.len());
+    assert!(
+        fdt::build(&board(4 << 30, 1, 0).plan, &Chosen { command_line: "a\0b".into(), ..chosen() }).is_err()
+    );
+}

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::load::WriteError;
+use crate::board::fdt::{self, Chosen};
+use crate::board::virt;
+use crate::load::{WriteError, elf};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -181,6 +183,23 @@ fn refuses_what_does_not_fit() {
     assert!(matches!(error, LoadError::TooLarge { .. }), "{error}");
     let error = try_load(&kernel, Some(Path::new("/dev/zero")), &mut Ram::new(4)).unwrap_err();
     assert!(matches!(error, LoadError::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn the_kernel_gets_the_board_s_tree() {
+    let disk = Disk::new();
+    let kernel = disk.file("vmlinux", &elf64(LINK, b"kernel", 8 * MEGABYTE));
+    let initrd = disk.file("initrd", b"initrd");
+    let plan = virt::plan(virt::Size { ram: 64 * MEGABYTE, vcpus: 2, virtio: 1 }).unwrap();
+    let mut ram = Ram::new(64);
+    let request = Request { kernel: &kernel, initrd: Some(&initrd), ram: &plan.ram };
+    let boot = load(request, &mut ram, |placement| {
+        let chosen = Chosen { initrd: placement.initrd.clone(), ..Chosen::default() };
+        Ok(fdt::build(&plan, &chosen)?)
+    });
+    let tree_at = elf::unmapped(boot.unwrap().a1).unwrap();
+    let (_, tree) = ram.written.iter().find(|(pa, _)| *pa == tree_at).unwrap();
+    assert!(tree.starts_with(&0xd00d_feed_u32.to_be_bytes()));
 }
 
 #[test]
