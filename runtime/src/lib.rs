@@ -1,6 +1,7 @@
 //! The effects of myvmm: guest memory, vCPUs, devices, the code arena and the one call into
 //! generated code. It knows nothing of command lines or terminals.
 
+mod alarm_clock;
 pub mod backend;
 pub mod board;
 pub mod bus;
@@ -8,3 +9,6 @@ pub mod device;
 pub mod memory;
 pub mod mmu;
 pub mod load;
+pub mod cache;
+pub mod machine;
+pub mod vcpu;

@@ -29,6 +29,8 @@ macro_rules! stubs {
 stubs! {
     /// Load that missed the soft TLB. Arguments: address, access; gives the value.
     Load,
+    /// Load that missed the soft TLB and comes before a store to the same word.
+    LoadForStore,
     /// Store that missed the soft TLB. Arguments: address, value, access.
     Store,
     /// Load linked. Arguments: address, access; gives the value.
@@ -41,8 +43,8 @@ stubs! {
     ReadCp0,
     /// Write a coprocessor 0 register that has effects. Argument: value; immediate: register.
     WriteCp0,
-    /// DI and EI. Immediate: the new Status.IE; gives the old Status.
-    SetInterruptEnable,
+    /// An interrupt is pending and no longer masked.
+    Interrupt,
     /// TLBP.
     TlbProbe,
     /// TLBR.

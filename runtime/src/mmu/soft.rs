@@ -115,6 +115,13 @@ impl SoftTables {
         (entry.tag == va.page().0).then_some(entry)
     }
 
+    /// The entry for stores at `va` in the current view.
+    #[inline]
+    pub fn store_entry(&self, va: Va) -> Option<SoftEntry> {
+        let entry = self.views.peek(&self.view)?.store[soft_slot(va.0)];
+        (entry.tag == va.page().0).then_some(entry)
+    }
+
     /// Grants loads, and stores if `writable`, to the page of `va` in the current view.
     pub fn grant(&mut self, va: Va, addend: u64, readable: bool, writable: bool) {
         let Some(soft) = self.views.peek_mut(&self.view) else { return };

@@ -5,9 +5,11 @@ mod alu;
 mod branch;
 mod float;
 mod memory;
+mod operate;
 pub mod system;
 
 pub use branch::{Branch, Target, branch};
+pub use operate::{compare_condition, operate};
 pub use float::{FloatShape, Kind as FloatKind, float_shape};
 
 use crate::isa::{Classes, Insn};

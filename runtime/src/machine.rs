@@ -1,0 +1,244 @@
+//! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use translator::cp0::IP_SHIFT;
+use translator::cpu::{Shared, alarm};
+use translator::mode::Mode;
+use translator::model::Model;
+
+use crate::alarm_clock::AlarmClock;
+use crate::board::virt::COUNT_HZ;
+use crate::bus::Bus;
+use crate::cache::Cache;
+use crate::device::pins::{VcpuPins, VcpuStart};
+use crate::device::power::PowerControl;
+use crate::memory::{PageFlags, Ram};
+
+/// What keeps the time of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The host's monotonic clock.
+    Host,
+    /// The number of guest instructions that ran: repeatable.
+    Instructions,
+}
+
+/// What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake it.
+#[derive(Default)]
+pub struct Doorbell {
+    /// The atomics that generated code reads.
+    pub shared: Shared,
+    sleeping: Mutex<()>,
+    woken: Condvar,
+}
+
+impl Doorbell {
+    /// Raises a reason to leave generated code, and wakes the vCPU if it sleeps.
+    pub fn ring(&self, reason: u32) {
+        self.shared.raise(reason);
+        // Taking the lock orders this against the sleeper's last look at the alarm.
+        drop(self.sleeping.lock());
+        self.woken.notify_all();
+    }
+
+    /// Sleeps until the bell rings, the alarm is already raised, or `limit` has passed.
+    pub fn sleep(&self, limit: Option<Duration>) {
+        let Ok(guard) = self.sleeping.lock() else { return };
+        let quiet = |_: &mut ()| self.shared.alarm.load(Ordering::Acquire) == 0;
+        match limit {
+            Some(limit) => drop(self.woken.wait_timeout_while(guard, limit, quiet)),
+            None => drop(self.woken.wait_while(guard, quiet)),
+        }
+    }
+}
+
+/// Why a machine stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Ending {
+    /// The guest turned the power off.
+    PowerOff = 1,
+    /// The guest asked for a reset.
+    Reset = 2,
+    /// The person at the console asked for the end.
+    Quit = 3,
+}
+
+/// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
+pub struct Control {
+    doorbells: Vec<Arc<Doorbell>>,
+    /// Where each stopped vCPU starts: 0 while it is not to start.
+    starts: Vec<AtomicU64>,
+    ending: AtomicU32,
+    paused: AtomicBool,
+}
+
+impl Control {
+    /// Switches for `vcpus` vCPUs.
+    pub fn new(vcpus: usize) -> Arc<Self> {
+        Arc::new(Self {
+            doorbells: (0..vcpus).map(|_| Arc::default()).collect(),
+            starts: (0..vcpus).map(|_| AtomicU64::new(0)).collect(),
+            ending: AtomicU32::new(0),
+            paused: AtomicBool::new(false),
+        })
+    }
+
+    /// The doorbell of a vCPU.
+    ///
+    /// # Panics
+    /// Panics if the machine has no such vCPU.
+    pub fn doorbell(&self, vcpu: usize) -> &Arc<Doorbell> {
+        &self.doorbells[vcpu]
+    }
+
+    /// The number of vCPUs.
+    pub fn vcpus(&self) -> usize {
+        self.doorbells.len()
+    }
+
+    /// Stops the machine for good; the first reason stays.
+    pub fn end(&self, why: Ending) {
+        let _ = self.ending.compare_exchange(0, why as u32, Ordering::AcqRel, Ordering::Acquire);
+        self.ring_all();
+    }
+
+    /// Why the machine stopped, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Acquire) {
+            1 => Some(Ending::PowerOff),
+            2 => Some(Ending::Reset),
+            3 => Some(Ending::Quit),
+            _ => None,
+        }
+    }
+
+    /// Calls every vCPU to a settled point.
+    pub fn ring_all(&self) {
+        for doorbell in &self.doorbells {
+            doorbell.ring(alarm::ATTENTION);
+        }
+    }
+
+    /// Pauses or resumes the machine.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.ring_all();
+    }
+
+    /// Whether the machine is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Takes the address at which vCPU `vcpu` is to start, if another vCPU asked for that.
+    pub fn take_start(&self, vcpu: usize) -> Option<u64> {
+        match self.starts[vcpu].swap(0, Ordering::AcqRel) {
+            0 => None,
+            address => Some(address),
+        }
+    }
+}
+
+impl VcpuPins for Control {
+    fn set(&self, vcpu: usize, pin: u32, level: bool) {
+        let Some(doorbell) = self.doorbells.get(vcpu) else { return };
+        // Pin 0 is IP2: below are the software interrupts.
+        let bit = 1u64 << (IP_SHIFT + 2 + pin);
+        let lines = &doorbell.shared.interrupt_lines;
+        if level {
+            if lines.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
+                doorbell.ring(alarm::INTERRUPT);
+            }
+        } else {
+            lines.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+}
+
+impl VcpuStart for Control {
+    fn start(&self, vcpu: usize, reset_base: u64) {
+        if let Some(start) = self.starts.get(vcpu) {
+            start.store(reset_base, Ordering::Release);
+            self.doorbells[vcpu].ring(alarm::ATTENTION);
+        }
+    }
+}
+
+impl PowerControl for Control {
+    fn power_off(&self) {
+        self.end(Ending::PowerOff);
+    }
+
+    fn reset(&self) {
+        self.end(Ending::Reset);
+    }
+}
+
+/// What the vCPUs of one machine share.
+pub struct Machine {
+    /// The CPU model.
+    pub model: &'static Model,
+    /// The bits of every vCPU's mode that never change: endianness, counting.
+    pub fixed_mode: Mode,
+    /// RAM.
+    pub ram: Arc<Ram>,
+    /// What is known of RAM's pages.
+    pub pages: PageFlags,
+    /// The devices.
+    pub bus: Bus,
+    /// Switches and doorbells.
+    pub control: Arc<Control>,
+    /// Decoded and translated blocks.
+    cache: Mutex<Cache>,
+    /// Changes whenever a block is dropped.
+    pub code_epoch: AtomicU64,
+    /// What keeps the time.
+    pub clock: Clock,
+    /// Wakes vCPUs when their timers are due.
+    pub alarm_clock: AlarmClock,
+    started: Instant,
+}
+
+impl Machine {
+    /// A machine whose clock starts now.
+    ///
+    /// # Errors
+    /// Fails if the host starts no thread for the timers.
+    pub fn new(
+        model: &'static Model,
+        fixed_mode: Mode,
+        ram: Arc<Ram>,
+        bus: Bus,
+        control: Arc<Control>,
+        clock: Clock,
+    ) -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            model,
+            fixed_mode,
+            pages: PageFlags::new(ram.top()),
+            ram,
+            bus,
+            alarm_clock: AlarmClock::new(Arc::clone(&control))?,
+            control,
+            cache: Mutex::default(),
+            code_epoch: AtomicU64::new(0),
+            clock,
+            started: Instant::now(),
+        }))
+    }
+
+    /// The code cache, locked. No other lock is taken while it is held.
+    pub fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// CP0 Count steps since the machine started, by the host's clock.
+    pub fn host_ticks(&self) -> u64 {
+        const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
+        self.started.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK
+    }
+}

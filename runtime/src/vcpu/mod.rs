@@ -1,0 +1,167 @@
+//! One vCPU: its registers, its TLB, and what its instructions do beyond registers. Each file has one
+//! concern; `run` is the loop that drives them.
+
+mod cp0;
+mod exception;
+mod interp;
+mod memory;
+mod run;
+mod stub;
+mod timer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use translator::block::Block;
+use translator::cp0::Cp0;
+use translator::cpu::Cpu;
+use translator::float::Rules;
+use translator::interp::Site;
+use translator::mode::Mode;
+
+use crate::machine::{Doorbell, Machine};
+use crate::mmu::soft::SoftTables;
+use crate::mmu::tlb::Tlb;
+
+pub use run::{Engine, Outcome};
+
+/// Why an instruction did not simply go on to the next. The program counter is already where to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Look the program counter up: an exception was entered, or the mode or the code changed.
+    Redispatch,
+    /// Leave to the run loop.
+    Leave(Leave),
+}
+
+/// Why a vCPU left to its run loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The guest waits for an interrupt.
+    Wait,
+    /// The guest called the hypervisor.
+    Hypercall(u32),
+}
+
+/// What happened how often, for people.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// Guest instructions that ran.
+    pub instructions: u64,
+    /// Blocks that were decoded.
+    pub decoded: u64,
+    /// Blocks that were dropped because their bytes were written.
+    pub invalidated: u64,
+    /// Exceptions by name.
+    pub exceptions: BTreeMap<&'static str, u64>,
+    /// Pairs of pages that the page walker put into the TLB.
+    pub walks: u64,
+    /// Accesses that went to a device.
+    pub device_accesses: u64,
+    /// Loads and stores that missed the soft TLB.
+    pub soft_misses: u64,
+}
+
+/// A block that ran lately, found by virtual address.
+struct Recent {
+    va: u64,
+    mode: Mode,
+    block: Arc<Block>,
+}
+
+/// One vCPU. The registers come first, so that a pointer to them is a pointer to this.
+#[repr(C)]
+pub struct Vcpu {
+    /// What generated code sees.
+    pub cpu: Cpu,
+    /// The number of the vCPU in its machine.
+    pub number: usize,
+    /// What it shares with the others.
+    pub machine: Arc<Machine>,
+    doorbell: Arc<Doorbell>,
+    tlb: Tlb,
+    soft: SoftTables,
+    site: Site,
+    rules: Rules,
+    /// Added to the clock's ticks to give Count.
+    count_offset: u32,
+    /// The tick at which the timer interrupts, if it is set.
+    deadline: Option<u64>,
+    recent: Vec<Option<Recent>>,
+    /// The epoch in which `recent` is good.
+    recent_epoch: u64,
+    /// How many instructions were granted in all; what is left is in `cpu.budget`.
+    granted: u64,
+    /// What happened how often.
+    pub statistics: Statistics,
+}
+
+/// Entries of the table of recent blocks; a power of two.
+const RECENT: usize = 4096;
+
+impl Vcpu {
+    /// vCPU `number` of `machine`, as after reset. It stands still until it is run.
+    pub fn new(machine: Arc<Machine>, number: usize) -> Box<Self> {
+        let mut cpu = Cpu::new(machine.model, number as u32);
+        cpu.mode |= machine.fixed_mode;
+        cpu.ram_base = machine.ram.host_base();
+        let doorbell = Arc::clone(machine.control.doorbell(number));
+        cpu.alarm_address = std::ptr::from_ref(&doorbell.shared) as u64;
+        let rules = Rules::LEGACY;
+        cpu.fcsr = rules.reset().0;
+        let mut vcpu = Box::new(Self {
+            soft: SoftTables::new(cpu.mode, 0),
+            tlb: Tlb::new(machine.model.tlb_entries),
+            cpu,
+            number,
+            doorbell,
+            site: Site::default(),
+            rules,
+            count_offset: 0,
+            deadline: None,
+            recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
+            recent_epoch: 0,
+            granted: 0,
+            statistics: Statistics::default(),
+            machine,
+        });
+        vcpu.select_tables();
+        vcpu
+    }
+
+    /// Makes the soft TLB and jump cache those of the current mode and address space.
+    fn select_tables(&mut self) {
+        let (soft_tlb, jump_cache) = self.soft.select(self.cpu.mode, self.cpu.asid());
+        self.cpu.soft_tlb = soft_tlb;
+        self.cpu.jump_cache = jump_cache;
+    }
+
+    /// Sets coprocessor 0 register `register` from outside, for a boot protocol or a debugger.
+    pub fn set_cp0(&mut self, register: Cp0, value: u64) {
+        self.cpu.set_cp0(register, value);
+        if register == Cp0::Status {
+            self.cpu.set_status(self.cpu.status());
+        }
+        self.select_tables();
+    }
+
+    /// The tables of recent blocks are no longer good: a mapping or a block has changed.
+    fn forget_recent(&mut self) {
+        self.recent_epoch = u64::MAX;
+    }
+
+    /// The address after the current instruction. In a delay slot it is not known, and not needed:
+    /// the branch goes on.
+    fn next_pc(&self) -> u64 {
+        self.site.pc.0.wrapping_add(4)
+    }
+
+    /// Goes on after the current instruction by a fresh look-up, unless a branch is about to do that.
+    fn redispatch_after(&mut self) -> Result<(), Stop> {
+        if self.site.in_slot {
+            return Ok(());
+        }
+        self.cpu.pc = self.next_pc();
+        Err(Stop::Redispatch)
+    }
+}

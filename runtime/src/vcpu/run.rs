@@ -1,0 +1,200 @@
+//! The run loop of a vCPU: look up the block at the program counter, run it, handle why it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use translator::addr::{Pa, Va};
+use translator::block::{Block, End, Key, Step};
+use translator::cp0::{IP_SHIFT, Status};
+use translator::exception::{Exception, Intent};
+use translator::interp::{self, Site};
+use translator::mode::Mode;
+
+use super::{Leave, RECENT, Recent, Stop, Vcpu};
+use crate::device::Size;
+use crate::memory::PageFlags;
+
+/// What runs guest code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The interpreter alone.
+    Interpreter,
+}
+
+/// Why a run ended. The vCPU is at a settled point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The granted instructions have run.
+    Budget,
+    /// Someone wants the vCPU's attention.
+    Attention,
+    /// The guest waits for an interrupt.
+    Wait,
+    /// The guest waits for an interrupt with all of them masked: it has halted for good, which is how
+    /// Linux powers off a machine that it has no driver for (`machine_hang`).
+    Halted,
+    /// The guest called the hypervisor.
+    Hypercall(u32),
+}
+
+impl Vcpu {
+    /// Runs at most `grant` instructions, plus the delay slot of a branch that is the last.
+    pub fn run(&mut self, engine: Engine, grant: u64) -> Outcome {
+        let Engine::Interpreter = engine;
+        let mut left = grant as i64;
+        loop {
+            if let Some(outcome) = self.answer_alarm() {
+                return outcome;
+            }
+            if left <= 0 {
+                return Outcome::Budget;
+            }
+            // The timer is looked at between batches, so a batch ends where the timer is due.
+            let batch = self.instructions_to_deadline().unwrap_or(u64::MAX).clamp(1, left as u64);
+            let (ran, stop) = self.interpret(batch);
+            left -= ran as i64;
+            match stop {
+                Some(Leave::Wait) => return self.wait_outcome(),
+                Some(Leave::Hypercall(code)) => return Outcome::Hypercall(code),
+                None => {}
+            }
+        }
+    }
+
+    /// What the alarm word asks for: interrupts are taken here, attention is left to the caller.
+    fn answer_alarm(&mut self) -> Option<Outcome> {
+        use translator::cpu::alarm;
+        let reasons = self.doorbell.shared.alarm.swap(0, Ordering::AcqRel);
+        self.check_timer();
+        self.take_interrupt();
+        (reasons & alarm::ATTENTION != 0).then_some(Outcome::Attention)
+    }
+
+    fn wait_outcome(&self) -> Outcome {
+        let status = self.cpu.status();
+        let masked = status.bits() & 0xff << IP_SHIFT == 0 && !status.contains(Status::IE);
+        if masked { Outcome::Halted } else { Outcome::Wait }
+    }
+
+    /// Whether a waiting vCPU has something to do: an interrupt is pending and enabled by its mask,
+    /// even if Status.IE holds it back.
+    pub fn is_wakeable(&mut self) -> bool {
+        self.check_timer();
+        self.pending_interrupts() & self.cpu.status().bits() & 0xff << IP_SHIFT != 0
+    }
+
+    /// Sleeps until something may have changed for a waiting vCPU.
+    pub fn sleep(&mut self) {
+        let limit = self.time_to_deadline();
+        self.doorbell.sleep(limit);
+    }
+
+    /// Interprets until about `limit` instructions have run or the alarm is raised.
+    fn interpret(&mut self, limit: u64) -> (u64, Option<Leave>) {
+        let mut ran = 0;
+        while ran < limit && self.doorbell.shared.alarm.load(Ordering::Relaxed) == 0 {
+            let Ok(block) = self.block_at_pc() else { continue };
+            let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
+            let (count, result) = match block.end {
+                End::Interpret => self.run_pair(),
+                _ => interp::run_block(self, &block, room),
+            };
+            ran += count as u64;
+            self.statistics.instructions += count as u64;
+            if let Err(Stop::Leave(why)) = result {
+                // The instruction that left has finished.
+                self.statistics.instructions += 1;
+                return (ran + 1, Some(why));
+            }
+        }
+        (ran, None)
+    }
+
+    /// Runs a branch whose delay slot is on the next page or holds another branch.
+    fn run_pair(&mut self) -> (usize, Result<(), Stop>) {
+        let pc = Va(self.cpu.pc);
+        let result = self.fetch(pc, false).and_then(|first| Ok((first, self.fetch(pc + 4, true)?)));
+        match result {
+            Err(stop) => (0, Err(stop)),
+            // A branch in a delay slot is unpredictable; here, as in QEMU, it is reserved.
+            Ok((_, slot)) if slot.has_delay_slot() => {
+                self.site = Site { pc: pc + 4, in_slot: true };
+                (1, Err(self.raise(Exception::ReservedInstruction)))
+            }
+            Ok((first, slot)) => interp::run_branch(self, &first, &slot, pc),
+        }
+    }
+
+    /// Fetches and decodes the instruction at `va`.
+    fn fetch(&mut self, va: Va, in_slot: bool) -> Result<Step, Stop> {
+        self.site = Site { pc: va, in_slot };
+        let pa = self.fetch_address(va)?.0;
+        let word = self.fetch_word(pa).ok_or(Exception::BusError(Intent::Fetch)).map_err(|e| self.raise(e))?;
+        Ok(Step::decode(word, self.machine.model, self.cpu.mode))
+    }
+
+    /// The physical address of the instruction at `va`, and its segment as a mode bit.
+    fn fetch_address(&mut self, va: Va) -> Result<(Pa, Mode), Stop> {
+        if va.0 & 3 != 0 {
+            return Err(self.raise(Exception::AddressError(va, Intent::Fetch)));
+        }
+        let to = self.translate(va, Intent::Fetch).map_err(|e| self.raise(e))?;
+        Ok((to.pa, if to.mapped { Mode::MAPPED } else { Mode::empty() }))
+    }
+
+    fn fetch_word(&self, pa: Pa) -> Option<u32> {
+        let raw = match self.machine.ram.load(pa, 4) {
+            Some(raw) => raw,
+            None => self.machine.bus.read(pa, Size::Word, self.number).ok()?,
+        } as u32;
+        Some(if self.cpu.mode.contains(Mode::BIG_ENDIAN) { raw.swap_bytes() } else { raw })
+    }
+
+    /// The block at the program counter, decoded if it is new. An error has entered an exception.
+    fn block_at_pc(&mut self) -> Result<Arc<Block>, Stop> {
+        let va = Va(self.cpu.pc);
+        self.refresh_recent();
+        let slot = (va.0 >> 2) as usize & (RECENT - 1);
+        if let Some(recent) = &self.recent[slot]
+            && recent.va == va.0
+            && recent.mode == self.cpu.mode
+        {
+            return Ok(Arc::clone(&recent.block));
+        }
+        self.site = Site { pc: va, in_slot: false };
+        let (pa, mapped) = self.fetch_address(va)?;
+        let key = Key { pa, mode: self.cpu.mode | mapped };
+        let block = self.find_or_decode(key, va)?;
+        self.recent[slot] = Some(Recent { va: va.0, mode: self.cpu.mode, block: Arc::clone(&block) });
+        Ok(block)
+    }
+
+    /// Empties the table of recent blocks if a mapping has changed or a block was dropped.
+    fn refresh_recent(&mut self) {
+        let epoch = self.machine.code_epoch.load(Ordering::Acquire);
+        if self.recent_epoch != epoch {
+            self.recent.fill_with(|| None);
+            self.recent_epoch = epoch;
+        }
+    }
+
+    fn find_or_decode(&mut self, key: Key, va: Va) -> Result<Arc<Block>, Stop> {
+        if let Some(block) = self.machine.cache().find(&key) {
+            return Ok(Arc::clone(block));
+        }
+        if self.fetch_word(key.pa).is_none() {
+            return Err(self.raise(Exception::BusError(Intent::Fetch)));
+        }
+        // The flag comes before the bytes are read: a store in between is then noticed.
+        if self.machine.pages.set(key.pa, PageFlags::CODE) {
+            let host_page = self.machine.ram.host_base() + key.pa.page().0;
+            self.soft.revoke_writes(host_page);
+        }
+        self.statistics.decoded += 1;
+        let page = key.pa.page();
+        let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
+        let block = Arc::new(Block::decode(key, va, self.machine.model, word));
+        self.machine.cache().insert(Arc::clone(&block));
+        Ok(block)
+    }
+}

@@ -1,0 +1,103 @@
+//! The bodies of the hypervisor stubs, in terms of the other files of the vCPU. The interpreter calls
+//! them as they are; generated code reaches them through `enter`.
+
+use translator::addr::Va;
+use translator::cp0::{Cp0, Status};
+use translator::exception::Intent;
+use translator::float::{Control, Fcsr};
+use translator::isa::Op;
+use translator::machine::{Access, Raise};
+use translator::sem::operate;
+use translator::stub::Stub;
+
+use super::{Leave, Stop, Vcpu};
+
+/// FIR, as CFC1 numbers it.
+const FLOAT_IMPLEMENTATION: u32 = 0;
+
+impl Vcpu {
+    /// Runs `stub` for the instruction at the current site. What the arguments, the immediate and the
+    /// result mean is documented at each [`Stub`].
+    pub(super) fn run_stub(&mut self, stub: Stub, args: [u64; 2], immediate: u32) -> Result<u64, Stop> {
+        let va = Va(args[0]);
+        match stub {
+            Stub::Load => return self.load_slow(access(immediate), va, Intent::Load),
+            Stub::LoadForStore => return self.load_slow(access(immediate), va, Intent::Store),
+            Stub::Store => self.store_slow(access(immediate), va, args[1])?,
+            Stub::LoadLinked => return self.load_linked(access(immediate), va),
+            Stub::StoreConditional => return self.store_conditional(access(immediate), va, args[1]),
+            Stub::Raise => return Err(self.raise_by_number(immediate)),
+            Stub::ReadCp0 => return Ok(self.read_cp0(immediate)),
+            Stub::WriteCp0 => self.write_cp0(immediate, args[0])?,
+            Stub::Interrupt => self.interrupt_after()?,
+            Stub::TlbProbe => self.tlb_probe(),
+            Stub::TlbRead => self.tlb_read()?,
+            Stub::TlbWriteIndexed => self.tlb_write_indexed()?,
+            Stub::TlbWriteRandom => self.tlb_write_random()?,
+            Stub::TlbInvalidate => self.tlb_invalidate(Some(self.cpu.asid()))?,
+            Stub::TlbInvalidateAll => self.tlb_invalidate(None)?,
+            Stub::ExceptionReturn => {
+                self.exception_return();
+                self.take_interrupt();
+                return Err(Stop::Redispatch);
+            }
+            Stub::Wait => self.leave_after(Leave::Wait)?,
+            Stub::CacheOperation => {}
+            Stub::ReadHardware => return self.read_hardware(immediate),
+            Stub::Hypercall => self.leave_after(Leave::Hypercall(immediate))?,
+            Stub::Float => unreachable!("floating-point operations have three operands and their own way in"),
+            Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
+            Stub::WriteFloatControl => self.write_float_control(immediate, args[0] as u32)?,
+        }
+        Ok(0)
+    }
+
+    fn raise_by_number(&mut self, number: u32) -> Stop {
+        let what = Raise::ALL[number as usize % Raise::ALL.len()];
+        self.raise(what.exception())
+    }
+
+    /// Leaves with the program counter after the current instruction. In a delay slot, where such
+    /// instructions make no sense, they do nothing.
+    fn leave_after(&mut self, why: Leave) -> Result<(), Stop> {
+        if self.site.in_slot {
+            return Ok(());
+        }
+        self.cpu.pc = self.next_pc();
+        Err(Stop::Leave(why))
+    }
+
+    /// A floating-point operation by the rules, without the host's FPU.
+    pub(super) fn run_float(&mut self, op: Op, operands: [u64; 3]) -> Result<u64, Stop> {
+        let mut fcsr = Fcsr(self.cpu.fcsr);
+        let result = operate(op, &mut fcsr, operands);
+        self.cpu.fcsr = fcsr.0;
+        result.map_err(|e| self.raise_float(e))
+    }
+
+    fn read_float_control(&mut self, number: u32) -> u64 {
+        let value = match Control::from_number(number) {
+            Some(control) => Fcsr(self.cpu.fcsr).read(control),
+            None if number == FLOAT_IMPLEMENTATION => self.machine.model.fir,
+            None => 0,
+        };
+        value as i32 as u64
+    }
+
+    fn write_float_control(&mut self, number: u32, value: u32) -> Result<(), Stop> {
+        let Some(control) = Control::from_number(number) else { return Ok(()) };
+        let mut fcsr = Fcsr(self.cpu.fcsr);
+        let result = fcsr.write(control, value, &self.rules);
+        self.cpu.fcsr = fcsr.0;
+        result.map_err(|e| self.raise_float(e))
+    }
+
+    /// Whether coprocessor 1 is usable.
+    pub(super) fn fpu_is_usable(&self) -> bool {
+        Status::from_bits_retain(self.cpu.cp0(Cp0::Status)).contains(Status::CU1)
+    }
+}
+
+fn access(number: u32) -> Access {
+    Access::ALL[number as usize % Access::ALL.len()]
+}
