@@ -157,7 +157,7 @@ pub fn prepare(request: &Request, progress: &mut dyn Progress) -> Result<Guest, 
         Some(packages) => packages,
         None => fetch(request, &archives, progress)?,
     };
-    assemble(request, &archives, packages, progress)
+    assemble(request, &archives, &packages, progress)
 }
 
 /// The guest made last, if it is whole and was made as this version makes it.
@@ -232,14 +232,14 @@ fn download(
 fn assemble(
     request: &Request,
     archives: &Path,
-    packages: Vec<Package>,
+    packages: &[Package],
     progress: &mut dyn Progress,
 ) -> Result<Guest, Error> {
     let guests = request.guests();
     let (unpacked, aside) = (request.cache.join("unpacked"), guests.join("unfinished"));
     store::fresh(&unpacked)?;
     store::fresh(&aside)?;
-    for (done, package) in (0..).zip(&packages) {
+    for (done, package) in (0..).zip(packages) {
         progress.step("unpacking Debian packages", done, Some(packages.len() as u64));
         unpack(&archives.join(package.file_name()), &unpacked)?;
     }
@@ -247,7 +247,7 @@ fn assemble(
     let release = fill(&unpacked, &aside)?;
     let kernel_version = packages.first().map_or("", |package| package.version.as_str());
     let name = format!("{release}_{}_{:016x}", kernel_version.replace(':', "%"), fingerprint());
-    Stamp::of(release, &packages, &aside)?.write(&aside)?;
+    Stamp::of(release, packages, &aside)?.write(&aside)?;
     store::place(&aside, &guests.join(&name))?;
     store::write(&guests.join(CURRENT_FILE), format!("{name}\n").as_bytes())?;
     store::remove(&unpacked)?;

@@ -44,7 +44,7 @@ const LINKS: [(&str, &str); 7] = [
 /// The devices that must be there before `/dev` is mounted: the kernel gives the first process `/dev/console`.
 const DEVICES: [(&str, u32, (u32, u32)); 2] = [("dev/console", 0o600, (5, 1)), ("dev/null", 0o666, (1, 3))];
 
-const FILES: [(&str, u32, &str); 12] = [
+const FILES: [(&str, u32, &str); 13] = [
     ("etc/inittab", 0o644, include_str!("../guest/inittab")),
     ("etc/fstab", 0o644, include_str!("../guest/fstab")),
     ("etc/profile", 0o644, include_str!("../guest/profile")),
@@ -54,8 +54,9 @@ const FILES: [(&str, u32, &str); 12] = [
     ("etc/udhcpc/default.script", 0o755, include_str!("../guest/udhcpc")),
     ("etc/hostname", 0o644, "myvmm\n"),
     ("etc/hosts", 0o644, "127.0.0.1 localhost myvmm\n"),
-    ("etc/passwd", 0o644, "root::0:0:root:/root:/bin/sh\n"),
+    ("etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\n"),
     ("etc/group", 0o644, "root:x:0:\ntty:x:5:\n"),
+    ("etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nhosts: files dns\n"),
     ("etc/shells", 0o644, "/bin/sh\n"),
 ];
 

@@ -109,7 +109,7 @@ fn failure(what: &str, directory: &Path, complaints: &str, status: ExitStatus) -
 fn first_complaint(complaints: &str) -> Option<String> {
     let lines = || complaints.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().find_map(|line| line.strip_prefix("E: "));
-    error.or_else(|| lines().last()).map(str::to_owned)
+    error.or_else(|| lines().next_back()).map(str::to_owned)
 }
 
 #[cfg(test)]
