@@ -221,7 +221,8 @@ fn follow(place: &str, target: &str) -> Result<String, &'static str> {
 }
 
 /// The word for the kernel's command line that makes the initramfs run the shell `script` instead of a shell at the
-/// console. It then prints `myvmm: exit <status>` on a line of its own and turns the machine off.
+/// console. It then prints `myvmm: exit <status>` on a line of its own and turns the machine off; the status is 126
+/// if the word arrived cut, as by QEMU's Malta board, which passes no more than 255 bytes.
 ///
 /// # Errors
 /// [`Error::LongScript`] if the script does not fit.
