@@ -192,6 +192,8 @@ fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Res
         }
         None => mirror::of_host()?,
     };
+    // Better now than after a long download.
+    DPKG_DEB.output(DPKG_DEB.command().arg("--version"), "looking for dpkg-deb", &request.cache)?;
     let apt = Apt::open(request.cache.join("apt"))?;
     apt.update(&mirrors, progress)?;
     let packages = choose(&apt, request.flavour)?;
