@@ -63,6 +63,9 @@ const TRAILER: &str = "TRAILER!!!";
 /// The kernel wants every header and every file's data to start at a multiple of four bytes.
 const ALIGNMENT: usize = 4;
 
+/// The kernel skips entries with longer paths without a word.
+const LONGEST_PATH: usize = 4094;
+
 /// Collects entries into the bytes of an archive.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -74,12 +77,16 @@ impl Writer {
     /// Appends `path`, written without a leading slash. Parents must come before what they hold.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if the content does not fit the format's 32-bit size.
+    /// [`Error::BadPath`] if the kernel could not have such a path; [`Error::TooLarge`] if the content does not fit
+    /// the format's 32-bit size.
     pub fn append(&mut self, path: &str, entry: &Entry) -> Result<(), Error> {
+        if path.is_empty() || path.len() > LONGEST_PATH || path.contains('\0') {
+            return Err(Error::BadPath { path: path.to_owned(), problem: "the kernel takes no such name" });
+        }
         let content = entry.node.content();
         let size = u32::try_from(content.len()).map_err(|_| Error::TooLarge { path: path.to_owned() })?;
         self.entries += 1;
-        self.header(path, entry.node.type_bits() | entry.mode, size, entry.node.device());
+        self.header(path, entry.node.type_bits() | entry.mode & 0o7777, size, entry.node.device());
         self.bytes.extend_from_slice(content);
         self.align();
         Ok(())
@@ -94,7 +101,7 @@ impl Writer {
     }
 
     fn header(&mut self, path: &str, mode: u32, size: u32, device: (u32, u32)) {
-        let name_size = u32::try_from(path.len() + 1).expect("a path is shorter than 4 GiB");
+        let name_size = path.len() as u32 + 1;
         let links = 1;
         let (owner, group, time, checksum) = (0, 0, 0, 0);
         let (host_major, host_minor) = (0, 0);
