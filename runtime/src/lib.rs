@@ -12,3 +12,4 @@ pub mod load;
 pub mod cache;
 pub mod machine;
 pub mod vcpu;
+pub mod vm;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, End, Key, Step};
-use translator::cp0::{IP_SHIFT, Status};
+use translator::cp0::{Cp0, IP_SHIFT, Status};
 use translator::exception::{Exception, Intent};
 use translator::interp::{self, Site};
 use translator::mode::Mode;
@@ -81,6 +81,37 @@ impl Vcpu {
     pub fn is_wakeable(&mut self) -> bool {
         self.check_timer();
         self.pending_interrupts() & self.cpu.status().bits() & 0xff << IP_SHIFT != 0
+    }
+
+    /// Whether someone wants the vCPU.
+    pub fn has_alarm(&self) -> bool {
+        self.doorbell.shared.alarm.load(Ordering::Acquire) != 0
+    }
+
+    /// Sleeps until someone wants the vCPU.
+    pub fn stand_by(&self) {
+        self.doorbell.sleep(None);
+        self.doorbell.shared.alarm.store(0, Ordering::Release);
+    }
+
+    /// Starts the vCPU at `address` with its registers as after reset.
+    pub fn start(&mut self, address: u64) {
+        let before = std::mem::replace(&mut self.cpu, translator::cpu::Cpu::new(self.machine.model, self.number as u32));
+        self.cpu.mode |= self.machine.fixed_mode;
+        self.cpu.ram_base = before.ram_base;
+        self.cpu.alarm_address = before.alarm_address;
+        self.cpu.stubs = before.stubs;
+        self.cpu.fcsr = self.rules.reset().0;
+        self.cpu.set_cp0(Cp0::CMGCRBase, before.cp0(Cp0::CMGCRBase));
+        self.cpu.pc = address;
+        self.soft.flush_all();
+        self.forget_recent();
+        self.select_tables();
+    }
+
+    /// What happened how often, with the instructions that ran.
+    pub fn take_statistics(&mut self) -> super::Statistics {
+        std::mem::take(&mut self.statistics)
     }
 
     /// Sleeps until something may have changed for a waiting vCPU.

@@ -1,0 +1,222 @@
+//! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
+//! command line uses and what other programs can embed.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use translator::addr::Pa;
+use translator::cp0::{Cp0, Status};
+use translator::mode::Mode;
+use translator::model::Model;
+
+use crate::backend::output::OutputQueue;
+use crate::board::fdt::{self, Chosen};
+use crate::board::virt::{self, Board, BoardError};
+use crate::device::rtc::host_clock;
+use crate::device::uart::SerialInput;
+use crate::load::kernel::{Boot, Request, load};
+use crate::load::{LoadError, RamWriter, WriteError};
+use crate::machine::{Clock, Control, Ending, Machine};
+use crate::memory::{Ram, RamError};
+use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
+
+/// What machine to build and what to boot on it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The kernel's ELF file.
+    pub kernel: PathBuf,
+    /// The initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub command_line: String,
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// The number of vCPUs.
+    pub vcpus: usize,
+    /// The CPU model.
+    pub model: &'static Model,
+    /// What runs guest code.
+    pub engine: Engine,
+    /// Whether generated code counts instructions.
+    pub counted: bool,
+}
+
+/// Why a machine could not be built or run.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// The board refused its size.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// There was no memory.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The kernel or its companions could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The kernel is for another CPU.
+    #[error("{file}: the kernel is {found}, but the machine is {wanted}")]
+    Target {
+        /// The kernel's file.
+        file: PathBuf,
+        /// What the kernel is for.
+        found: &'static str,
+        /// What the machine is.
+        wanted: &'static str,
+    },
+    /// The host gave no thread.
+    #[error("Cannot start a thread of the machine")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A machine that is ready to run.
+pub struct Vm {
+    machine: Arc<Machine>,
+    vcpus: Vec<Box<Vcpu>>,
+    engine: Engine,
+    serial_input: SerialInput,
+    boot: Boot,
+}
+
+struct Writer<'a>(&'a Ram);
+
+impl RamWriter for Writer<'_> {
+    fn write(&mut self, pa: Pa, bytes: &[u8]) -> Result<(), WriteError> {
+        self.0.write(pa, bytes).ok_or(WriteError { pa, length: bytes.len() as u64 })
+    }
+
+    /// RAM is fresh, and so already zero.
+    fn clear(&mut self, pa: Pa, length: u64) -> Result<(), WriteError> {
+        if self.0.contains(pa, length) { Ok(()) } else { Err(WriteError { pa, length }) }
+    }
+}
+
+impl Vm {
+    /// Builds a machine and loads its kernel. What the guest prints goes to `output`.
+    ///
+    /// # Errors
+    /// Refuses sizes that the board cannot have and files that are no kernel for it, and reports a
+    /// host without memory or threads.
+    pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        let control = Control::new(config.vcpus);
+        let output = OutputQueue::new(output).map_err(VmError::Thread)?;
+        let host = virt::Host {
+            serial_output: Box::new(output),
+            clock: host_clock(),
+            power: control.clone(),
+            pins: control.clone(),
+            start: control.clone(),
+            rom: Vec::new(),
+            virtio: Vec::new(),
+        };
+        let board = Board::new(config.ram, config.vcpus, host)?;
+        let ram = Arc::new(Ram::new(&board.plan.ram)?);
+        let boot = load_kernel(config, &board, &ram)?;
+        let mode = if config.counted { Mode::COUNTED } else { Mode::empty() };
+        let machine = Machine::new(config.model, mode, ram, board.bus, control, Clock::Host);
+        let machine = machine.map_err(VmError::Thread)?;
+        let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
+        let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
+        vm.set_boot_state();
+        Ok(vm)
+    }
+
+    /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
+    fn set_boot_state(&mut self) {
+        for vcpu in &mut self.vcpus {
+            vcpu.set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
+        }
+        let first = &mut self.vcpus[0];
+        first.cpu.pc = self.boot.entry.0;
+        first.cpu.gpr[4] = self.boot.a0;
+        first.cpu.gpr[5] = self.boot.a1.0;
+        first.set_cp0(Cp0::Status, (Status::KX | Status::SX | Status::UX).bits());
+    }
+
+    /// The user's end of the serial port.
+    pub fn serial_input(&self) -> SerialInput {
+        self.serial_input.clone()
+    }
+
+    /// The machine's switches.
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.machine.control)
+    }
+
+    /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
+    ///
+    /// # Errors
+    /// Fails if the host starts no threads; the machine has then ended.
+    pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
+        let control = self.control();
+        let engine = self.engine;
+        let threads: Result<Vec<_>, _> = self
+            .vcpus
+            .into_iter()
+            .map(|mut vcpu| {
+                let name = format!("vcpu{}", vcpu.number);
+                thread::Builder::new().name(name).spawn(move || {
+                    drive(&mut vcpu, engine);
+                    vcpu.take_statistics()
+                })
+            })
+            .collect();
+        if threads.is_err() {
+            control.end(Ending::Quit);
+        }
+        let threads = threads.map_err(VmError::Thread)?;
+        let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        Ok((control.ending().unwrap_or(Ending::Quit), statistics))
+    }
+}
+
+fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {
+    let request =
+        Request { kernel: &config.kernel, initrd: config.initrd.as_deref(), ram: &board.plan.ram };
+    let boot = load(request, &mut Writer(ram), |placement| {
+        let mut command_line = config.command_line.clone();
+        if !placement.room_to_relocate {
+            command_line.push_str(" nokaslr");
+        }
+        let chosen = Chosen { command_line, initrd: placement.initrd.clone(), seed: None };
+        Ok(fdt::build(&board.plan, &chosen)?)
+    })?;
+    let wrong = |found, wanted| VmError::Target { file: config.kernel.clone(), found, wanted };
+    if boot.target.big_endian {
+        return Err(wrong("big-endian", "little-endian"));
+    }
+    if boot.target.wide && !config.model.wide {
+        return Err(wrong("64-bit", "32-bit"));
+    }
+    Ok(boot)
+}
+
+/// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
+/// earlier.
+const TURN: u64 = 1 << 30;
+
+/// Runs one vCPU until the machine ends.
+fn drive(vcpu: &mut Vcpu, engine: Engine) {
+    let control = Arc::clone(&vcpu.machine.control);
+    let mut running = vcpu.number == 0;
+    while control.ending().is_none() {
+        if let Some(address) = control.take_start(vcpu.number) {
+            vcpu.start(address);
+            running = true;
+        }
+        if !running || control.is_paused() {
+            vcpu.stand_by();
+            continue;
+        }
+        match vcpu.run(engine, TURN) {
+            Outcome::Halted => control.end(Ending::PowerOff),
+            Outcome::Wait => {
+                while !vcpu.is_wakeable() && !vcpu.has_alarm() {
+                    vcpu.sleep();
+                }
+            }
+            Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+        }
+    }
+}
