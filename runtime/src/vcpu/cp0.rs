@@ -32,7 +32,10 @@ impl Vcpu {
         match register {
             Cp0::Count => self.count() as i32 as u64,
             Cp0::Random => self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize) as u64,
-            Cp0::Cause => (stored | self.pending_interrupts()) as i32 as u64,
+            Cp0::Cause => {
+                self.check_timer();
+                (self.cpu.cp0(Cp0::Cause) | self.pending_interrupts()) as i32 as u64
+            }
             Cp0::EntryLo0 | Cp0::EntryLo1 if !double => {
                 (stored & !INHIBIT_BITS | (stored & INHIBIT_BITS) >> INHIBIT_SHIFT) as i32 as u64
             }
