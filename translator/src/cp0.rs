@@ -110,8 +110,9 @@ registers! {
     PageGrain = (5, 1), 32, PAGE_GRAIN_BITS, 0, Plain, Plain;
     /// The page walker's root table.
     PWBase = (5, 5), 64, ALL_BITS, 0, Plain, Plain;
-    /// The page walker's index positions.
-    PWField = (5, 6), 64, 0x3f_ffff_ffff, 0x0c30_c302, Plain, Plain;
+    /// The page walker's index positions. Zero at reset, because Linux (`tlbex.c: config_htw_params`)
+    /// ors the position of its G bit into what it finds and wants to read just that back.
+    PWField = (5, 6), 64, 0x3f_ffff_ffff, 0, Plain, Plain;
     /// The page walker's index sizes.
     PWSize = (5, 7), 64, 0x3f_7fff_ffff, 0, Plain, Plain;
     /// The first entry that TLBWR may take.
