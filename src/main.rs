@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
         ram: 512 << 20,
         vcpus: 1,
         model: &translator::model::MIPS64R2,
-        engine: Engine::Interpreter,
+        engine: if std::env::var("INTERP").is_ok() { Engine::Interpreter } else { Engine::Jit },
         counted: false,
     };
     let vm = Vm::build(&config, Box::new(std::io::stdout()))?;

@@ -4,10 +4,14 @@
 
 pub mod addr;
 pub mod block;
+pub mod code;
 pub mod cp0;
 pub mod cpu;
+pub mod emit;
 pub mod exception;
+pub mod float;
 pub mod interp;
+pub mod ir;
 pub mod isa;
 pub mod machine;
 pub mod mode;
@@ -15,4 +19,3 @@ pub mod model;
 pub mod patch;
 pub mod sem;
 pub mod stub;
-pub mod float;

@@ -20,7 +20,7 @@ impl Vcpu {
     /// Enters the handler of `exception`, raised by the instruction at the current site.
     pub(super) fn raise(&mut self, exception: Exception) -> Stop {
         self.enter_exception(exception);
-        Stop::Redispatch
+        Stop::Exception
     }
 
     /// The exception of an enabled floating-point condition.
