@@ -17,9 +17,10 @@ use arena::Placement;
 /// The most blocks that are kept; beyond it the interpreter's are dropped.
 const MAX_BLOCKS: usize = 1 << 18;
 
-/// A direct way into a block: where the jump's displacement is, and where it goes when it is undone.
+/// A direct way out of a block: where the jump's displacement is, and where it goes while it is not
+/// joined.
 #[derive(Clone, Copy, Debug)]
-struct Incoming {
+struct Site {
     displacement: usize,
     stub: usize,
 }
@@ -29,8 +30,9 @@ struct Incoming {
 struct Translation {
     placement: Placement,
     stale: usize,
-    incoming: Vec<Incoming>,
-    /// The return addresses of the link stubs.
+    /// The links of other blocks that were joined to this one, if they are still there.
+    incoming: Vec<u64>,
+    /// The return addresses of its own link stubs, which name the links.
     links: Vec<u64>,
 }
 
@@ -46,8 +48,8 @@ pub struct Cache {
     arena: Arena,
     /// The blocks whose code is in each region.
     regions: Vec<Vec<Key>>,
-    /// The links that are not joined, by the return addresses of their stubs.
-    links: HashMap<u64, Incoming>,
+    /// The links of all blocks, by the return addresses of their stubs.
+    links: HashMap<u64, Site>,
 }
 
 impl Cache {
@@ -130,7 +132,7 @@ impl Cache {
         let mut links = Vec::with_capacity(code.links.len());
         for link in &code.links {
             let address = self.arena.address(base + link.return_offset);
-            let site = Incoming { displacement: base + link.displacement, stub: base + link.stub };
+            let site = Site { displacement: base + link.displacement, stub: base + link.stub };
             self.links.insert(address, site);
             links.push(address);
         }
@@ -143,9 +145,9 @@ impl Cache {
     /// Joins the link whose stub returned to `link` to the block with identity `key`.
     pub fn join(&mut self, link: u64, key: &Key) {
         let Some(translation) = self.blocks.get_mut(key).and_then(|e| e.translation.as_mut()) else { return };
-        if let Some(site) = self.links.remove(&link) {
+        if let Some(site) = self.links.get(&link) {
             self.arena.redirect(site.displacement, translation.placement.offset);
-            translation.incoming.push(site);
+            translation.incoming.push(link);
         }
     }
 
@@ -153,7 +155,7 @@ impl Cache {
     fn remove(&mut self, key: &Key) {
         let Some(Entry { translation: Some(translation), .. }) = self.blocks.remove(key) else { return };
         self.arena.overwrite_entry(translation.placement.offset, translation.stale);
-        for site in translation.incoming {
+        for site in translation.incoming.iter().filter_map(|link| self.links.get(link)) {
             self.arena.redirect(site.displacement, site.stub);
         }
         for link in translation.links {

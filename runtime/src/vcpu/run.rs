@@ -102,7 +102,10 @@ impl Vcpu {
 
     /// Starts the vCPU at `address` with its registers as after reset.
     pub fn start(&mut self, address: u64) {
-        let before = std::mem::replace(&mut self.cpu, translator::cpu::Cpu::new(self.machine.model, self.number as u32));
+        let before = std::mem::replace(
+            &mut self.cpu,
+            translator::cpu::Cpu::new(self.machine.model, self.number as u32),
+        );
         self.cpu.mode |= self.machine.fixed_mode;
         self.cpu.ram_base = before.ram_base;
         self.cpu.alarm_address = before.alarm_address;
@@ -166,7 +169,8 @@ impl Vcpu {
     fn fetch(&mut self, va: Va, in_slot: bool) -> Result<Step, Stop> {
         self.site = Site { pc: va, in_slot };
         let pa = self.fetch_address(va)?.0;
-        let word = self.fetch_word(pa).ok_or(Exception::BusError(Intent::Fetch)).map_err(|e| self.raise(e))?;
+        let word =
+            self.fetch_word(pa).ok_or(Exception::BusError(Intent::Fetch)).map_err(|e| self.raise(e))?;
         Ok(Step::decode(word, self.machine.model, self.cpu.mode))
     }
 

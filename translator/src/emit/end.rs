@@ -87,7 +87,8 @@ impl Emitter<'_> {
     fn resolve(&self, exit: Exit) -> Exit {
         match exit {
             Exit::Region(offset) if !self.mode().contains(Mode::MAPPED) => {
-                let target = (self.block.va.0 + 4 * (self.block.steps.len() as u64 - 1)) & !0x0fff_ffff | offset;
+                let target =
+                    (self.block.va.0 + 4 * (self.block.steps.len() as u64 - 1)) & !0x0fff_ffff | offset;
                 Exit::Direct(target.wrapping_sub(self.block.va.page().0) as i64)
             }
             _ => exit,

@@ -28,7 +28,8 @@ impl Uses {
                 last[operand.index()] = last[operand.index()].max(when);
             }
         }
-        let kept = (0..length).map(|index| counts[index] > 0 && changes_before(ir, index, last[index])).collect();
+        let kept =
+            (0..length).map(|index| counts[index] > 0 && changes_before(ir, index, last[index])).collect();
         Self { counts, kept }
     }
 

@@ -1,9 +1,9 @@
 //! Computing values: expression trees into host registers, comparisons into flags, and writes to
 //! guest state.
 
+use super::Emitter;
 use super::asm::{Alu, Cond, Reg, Shift, reg};
 use super::frame::{self, CPU};
-use super::Emitter;
 use crate::interp::condition_bit;
 use crate::ir::{Home, Node, Value};
 use crate::machine::{Binary, Special, Unary};

@@ -306,4 +306,3 @@ impl Machine for Builder {
         Ok(())
     }
 }
-
