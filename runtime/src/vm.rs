@@ -73,7 +73,7 @@ pub enum VmError {
 /// A machine that is ready to run.
 pub struct Vm {
     machine: Arc<Machine>,
-    vcpus: Vec<Box<Vcpu>>,
+    vcpus: Vec<Vcpu>,
     engine: Engine,
     serial_input: SerialInput,
     boot: Boot,

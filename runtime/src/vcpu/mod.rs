@@ -115,7 +115,7 @@ const RECENT: usize = 4096;
 
 impl Vcpu {
     /// vCPU `number` of `machine`, as after reset. It stands still until it is run.
-    pub fn new(machine: Arc<Machine>, number: usize) -> Box<Self> {
+    pub fn new(machine: Arc<Machine>, number: usize) -> Self {
         let mut cpu = Cpu::new(machine.model, number as u32);
         cpu.mode |= machine.fixed_mode;
         cpu.ram_base = machine.ram.host_base();
@@ -124,7 +124,7 @@ impl Vcpu {
         let rules = Rules::LEGACY;
         cpu.fcsr = rules.reset().0;
         cpu.stubs = enter::stub_addresses();
-        let mut vcpu = Box::new(Self {
+        let mut vcpu = Self {
             soft: SoftTables::new(cpu.mode, 0),
             tlb: Tlb::new(machine.model.tlb_entries),
             cpu,
@@ -141,7 +141,7 @@ impl Vcpu {
             granted: 0,
             statistics: Statistics::default(),
             machine,
-        });
+        };
         vcpu.select_tables();
         vcpu
     }

@@ -131,39 +131,22 @@ macro_rules! template {
         #[inline(never)]
         pub fn $name(&mut self, $($arg: $type),*) {
             let ops = &mut self.0;
-            $(let $arg = Encoded::encoded($arg);)*
             template!(@body ops $body);
         })*
     };
     (@body $ops:ident [$($t:tt)*]) => { dynasm!($ops ; .arch x64 ; $($t)*) };
 }
 
-/// Registers as the numbers that dynasm takes; everything else as it is.
-trait Encoded {
-    type Out;
-    fn encoded(self) -> Self::Out;
+impl From<Reg> for u8 {
+    fn from(register: Reg) -> u8 {
+        register.0
+    }
 }
 
-macro_rules! encoded {
-    ($($type:ty => $out:ty, |$v:ident| $e:expr;)*) => {
-        $(impl Encoded for $type {
-            type Out = $out;
-            #[inline]
-            fn encoded(self) -> $out {
-                let $v = self;
-                $e
-            }
-        })*
-    };
-}
-
-encoded! {
-    Reg => u8, |r| r.0;
-    Xmm => u8, |x| x.0;
-    i8 => i8, |v| v;
-    i32 => i32, |v| v;
-    i64 => i64, |v| v;
-    Label => Label, |l| l;
+impl From<Xmm> for u8 {
+    fn from(register: Xmm) -> u8 {
+        register.0
+    }
 }
 
 impl Asm {
@@ -386,7 +369,7 @@ impl Asm {
     /// 64-bit arithmetic on registers.
     #[inline(never)]
     pub fn alu(&mut self, op: Alu, to: Reg, from: Reg) {
-        let (ops, to, from) = (&mut self.0, to.0, from.0);
+        let ops = &mut self.0;
         match op {
             Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), Rq(from)),
             Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), Rq(from)),
@@ -400,7 +383,7 @@ impl Asm {
     /// 64-bit arithmetic on a register and memory.
     #[inline(never)]
     pub fn alu_memory(&mut self, op: Alu, to: Reg, base: Reg, offset: i32) {
-        let (ops, to, base) = (&mut self.0, to.0, base.0);
+        let ops = &mut self.0;
         match op {
             Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), [Rq(base) + offset]),
             Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), [Rq(base) + offset]),
@@ -414,7 +397,7 @@ impl Asm {
     /// 64-bit arithmetic on a register and a sign-extended constant.
     #[inline(never)]
     pub fn alu_imm(&mut self, op: Alu, to: Reg, value: i32) {
-        let (ops, to) = (&mut self.0, to.0);
+        let ops = &mut self.0;
         match op {
             Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), value),
             Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), value),
@@ -428,7 +411,7 @@ impl Asm {
     /// Shifts by a constant, 64 or 32 bits wide.
     #[inline(never)]
     pub fn shift_imm(&mut self, op: Shift, wide: bool, a: Reg, amount: i8) {
-        let (ops, a) = (&mut self.0, a.0);
+        let ops = &mut self.0;
         match (op, wide) {
             (Shift::Left, true) => dynasm!(ops ; .arch x64 ; shl Rq(a), amount),
             (Shift::Left, false) => dynasm!(ops ; .arch x64 ; shl Rd(a), amount),
@@ -444,7 +427,7 @@ impl Asm {
     /// Shifts by the low bits of rcx, 64 or 32 bits wide.
     #[inline(never)]
     pub fn shift_cl(&mut self, op: Shift, wide: bool, a: Reg) {
-        let (ops, a) = (&mut self.0, a.0);
+        let ops = &mut self.0;
         match (op, wide) {
             (Shift::Left, true) => dynasm!(ops ; .arch x64 ; shl Rq(a), cl),
             (Shift::Left, false) => dynasm!(ops ; .arch x64 ; shl Rd(a), cl),
@@ -463,7 +446,7 @@ impl Asm {
     /// Panics for a rotation, which the host cannot do so.
     #[inline(never)]
     pub fn shift_by(&mut self, op: Shift, wide: bool, to: Reg, from: Reg, by: Reg) {
-        let (ops, to, from, by) = (&mut self.0, to.0, from.0, by.0);
+        let ops = &mut self.0;
         match (op, wide) {
             (Shift::Left, true) => dynasm!(ops ; .arch x64 ; shlx Rq(to), Rq(from), Rq(by)),
             (Shift::Left, false) => dynasm!(ops ; .arch x64 ; shlx Rd(to), Rd(from), Rd(by)),
@@ -478,7 +461,7 @@ impl Asm {
     /// Scalar arithmetic on a vector register and memory.
     #[inline(never)]
     pub fn sse(&mut self, op: Sse, double: bool, a: Xmm, base: Reg, offset: i32) {
-        let (ops, a, base) = (&mut self.0, a.0, base.0);
+        let ops = &mut self.0;
         match (op, double) {
             (Sse::Add, true) => dynasm!(ops ; .arch x64 ; addsd Rx(a), [Rq(base) + offset]),
             (Sse::Add, false) => dynasm!(ops ; .arch x64 ; addss Rx(a), [Rq(base) + offset]),

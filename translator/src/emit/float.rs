@@ -115,12 +115,12 @@ impl Emitter<'_> {
             }
             Way::FromInteger { long, double } => {
                 self.asm.xorps(XMM0, XMM0);
-                self.from_integer(long, double, fs);
+                self.convert_integer(long, double, fs);
                 self.store_float(double, fd);
             }
             Way::ToInteger { long, double, truncate } => {
                 self.load_float(double, fs);
-                self.to_integer(long, double, truncate);
+                self.convert_to_integer(long, double, truncate);
                 self.finish_integer(long, fd, slow);
             }
             Way::Compare { double, cond, exchange } => {
@@ -184,7 +184,7 @@ impl Emitter<'_> {
         self.store_float(double, to);
     }
 
-    fn from_integer(&mut self, long: bool, double: bool, from: i32) {
+    fn convert_integer(&mut self, long: bool, double: bool, from: i32) {
         match (long, double) {
             (true, true) => self.asm.cvtsi2sd64(XMM0, CPU, from),
             (false, true) => self.asm.cvtsi2sd32(XMM0, CPU, from),
@@ -193,7 +193,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn to_integer(&mut self, long: bool, double: bool, truncate: bool) {
+    fn convert_to_integer(&mut self, long: bool, double: bool, truncate: bool) {
         let to: Reg = reg::RAX;
         match (long, double, truncate) {
             (true, true, true) => self.asm.cvttsd2si(to, XMM0),
