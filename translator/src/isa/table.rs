@@ -303,13 +303,13 @@ instructions! {
     /// Multiply word to a general register.
     Mul = "mul", "=rd rs rt", "011100 sssss ttttt ddddd 00000 000010", M32, [];
     /// Count leading zeros in word.
-    Clz = "clz", "=rd rs", "011100 sssss xxxxx ddddd 00000 100000", M32, [];
+    Clz = "clz", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100000", M32, [];
     /// Count leading ones in word.
-    Clo = "clo", "=rd rs", "011100 sssss xxxxx ddddd 00000 100001", M32, [];
+    Clo = "clo", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100001", M32, [];
     /// Count leading zeros in doubleword.
-    Dclz = "dclz", "=rd rs", "011100 sssss xxxxx ddddd 00000 100100", M64, [WIDE];
+    Dclz = "dclz", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100100", M64, [WIDE];
     /// Count leading ones in doubleword.
-    Dclo = "dclo", "=rd rs", "011100 sssss xxxxx ddddd 00000 100101", M64, [WIDE];
+    Dclo = "dclo", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100101", M64, [WIDE];
     /// Software debug breakpoint.
     Sdbbp = "sdbbp", "code20", "011100 cccccccccccccccccccc 111111", M32, [TRAP | SENSITIVE];
 
