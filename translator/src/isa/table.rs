@@ -379,7 +379,7 @@ instructions! {
     /// Wait for an interrupt.
     Wait = "wait", "code19", "010000 1 ccccccccccccccccccc 100000", M32, [PRIVILEGED | SENSITIVE];
     /// Call the hypervisor (virtualisation module).
-    Hypcall = "hypcall", "hcode", "010000 1 00000000 cccccccccc 0 101000", R2, [SENSITIVE | HYPERCALL];
+    Hypcall = "hypcall", "hcode", "010000 1 0000 cccccccccc 00000 101000", R2, [SENSITIVE | HYPERCALL];
 
     // Coprocessor 1: moves and branches.
     /// Move word from FPU.
