@@ -49,8 +49,8 @@ pub(super) struct Assembler<'a> {
     pub saved_modes: Vec<Modes>,
     /// Labels that nothing stands after yet: aligned data take them along.
     pub fresh_labels: Vec<SymbolId>,
-    /// The directive whose list may go on in the next line.
-    pub continued: Option<String>,
+    /// The directive whose list may go on in the next line, and whether it ended with a comma.
+    pub continued: Option<(String, bool)>,
     /// Whether data are aligned to their size.
     pub aligns: bool,
     /// Whether the last instruction left its delay slot to the next.

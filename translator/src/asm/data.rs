@@ -59,7 +59,7 @@ fn align_to(a: &mut Assembler, alignment: u64, moves_labels: bool, span: Span) -
 
 /// Gets ready for data of some alignment.
 fn begin(a: &mut Assembler, d: Directive, alignment: u64) -> Result<(), Problem> {
-    a.continued = Some(d.name.to_owned());
+    a.continued = Some((d.name.to_owned(), false));
     if a.aligns {
         return align_to(a, alignment, true, d.span);
     }
@@ -77,7 +77,7 @@ fn put(a: &mut Assembler, content: Content, span: Span) -> Result<(), Problem> {
     a.layout.put(content, span)
 }
 
-/// Calls `item` for each item of a list. MARS lists may go on in the next line after a comma.
+/// Calls `item` for each item of a list. In MARS and SPIM it may end with a comma.
 fn for_each(
     a: &mut Assembler,
     cursor: &mut Cursor,
@@ -90,8 +90,11 @@ fn for_each(
             return Err(cursor.unexpected("`,`"));
         }
         let after_comma = cursor.is_at_end() && cursor.last_is(",");
-        if after_comma && compat != Compat::Mars {
+        if after_comma && compat == Compat::Gas {
             return Err(cursor.unexpected("a value after the comma"));
+        }
+        if let (true, Some((_, comma))) = (after_comma, &mut a.continued) {
+            *comma = true;
         }
     }
     Ok(())

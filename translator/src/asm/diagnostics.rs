@@ -146,6 +146,11 @@ impl Problem {
         self
     }
 
+    /// What is written beside the caret if nothing else is.
+    pub fn label_if_none(self, label: &str) -> Self {
+        if self.label.is_empty() { self.label(label) } else { self }
+    }
+
     /// What another problem says, beside the caret.
     pub fn note_of(self, cause: Problem) -> Self {
         self.label(cause.message)

@@ -177,7 +177,7 @@ fn bind_slot(slot: &Slot, given: &Given, rest: &[Given], wide: bool) -> Result<(
             Ok((value(Expr::Number(i64::from(*n) << 11 | i64::from(select)), span), count))
         }
         (Form::Condition | Form::Decimal | Form::Hexadecimal | Form::Target, Argument::Value(expr)) => {
-            if expr_is_register(expr, given) {
+            if given.is_unknown_register() {
                 return mismatch();
             }
             Ok((value(narrow(slot, expr, wide), span), 1))
@@ -190,11 +190,6 @@ fn bind_slot(slot: &Slot, given: &Given, rest: &[Given], wide: bool) -> Result<(
         }
         _ => mismatch(),
     }
-}
-
-/// A misspelt register reads as a symbol; where no label can be, it is not one.
-fn expr_is_register(expr: &Expr, given: &Given) -> bool {
-    matches!(expr, Expr::Symbol(..)) && given.text.starts_with('$') && !given.text.starts_with("$L")
 }
 
 /// The select after a register, and the number of operands in both.

@@ -35,7 +35,7 @@ pub(super) struct Given {
 impl Given {
     /// Complains that it is not what is wanted.
     pub fn unexpected(&self, what: &str) -> Problem {
-        if self.text.starts_with('$') {
+        if looks_like_register(&self.text) {
             let names: Vec<String> = register::all_names(self.abi).collect();
             let suggestion = suggest::did_you_mean(&self.text, names.iter().map(String::as_str));
             return Problem::new(self.span, format!("unknown register `{}`", self.text)).label(suggestion);
@@ -56,6 +56,11 @@ impl Given {
         }
     }
 
+    /// Whether it reads as a symbol but is, where no label can be, a register's name misspelt.
+    pub fn is_unknown_register(&self) -> bool {
+        matches!(self.argument, Argument::Value(Expr::Symbol(..))) && looks_like_register(&self.text)
+    }
+
     /// The general register, if it is one.
     pub fn gpr(&self) -> Option<u8> {
         match self.argument {
@@ -68,6 +73,11 @@ impl Given {
     pub fn names_at(&self) -> bool {
         matches!(self.argument, Argument::Register(Register::Gpr(1)) | Argument::Memory(_, 1))
     }
+}
+
+/// Names with a `$` are registers, but those that compilers give to labels start with `$L`.
+fn looks_like_register(name: &str) -> bool {
+    name.starts_with('$') && !name.starts_with("$L")
 }
 
 /// Reads all operands that are left.
@@ -157,8 +167,7 @@ fn parse_indexed(cursor: &mut Cursor, register: Register) -> Result<Argument, Pr
 /// `($base)`, if that is what comes next.
 fn parse_base(cursor: &mut Cursor) -> Result<Option<u8>, Problem> {
     let second = cursor.peek_second().map(|t| &t.kind);
-    let is_unknown =
-        matches!(second, Some(Kind::Name(name)) if name.starts_with('$') && !name.starts_with("$L"));
+    let is_unknown = matches!(second, Some(Kind::Name(name)) if looks_like_register(name));
     if !cursor.is_next("(") || !(is_unknown || matches!(second, Some(Kind::Register(_)))) {
         return Ok(None);
     }

@@ -35,24 +35,18 @@ impl Reader {
         if let Some(span) = from {
             self.check_include(&text.name, span)?;
         }
-        let cause = from.map(|span| (Cause::Include, span));
+        if let Some(line) = text.text.lines().position(|line| line.contains('\0')) {
+            let message = format!("`{}` is not a text file: line {} has a zero byte", text.name, line + 1);
+            return Err(from.map_or_else(|| Problem::general(&message), |span| Problem::new(span, &message)));
+        }
         let (clean, comment) = blank_comments(&text.text);
         let lines: Vec<NumberedLine> = (1..).zip(clean.lines().map(Arc::from)).collect();
-        let frame = self.push(map, text.name.as_str().into(), lines, cause);
-        let junk = clean.lines().enumerate().find_map(|(i, l)| l.find('\0').map(|at| (i, at)));
-        let at = |(line, start): (usize, usize), end: usize| {
-            let text = clean.lines().nth(line).unwrap_or("");
-            (line as u32 + 1, Arc::from(text), start, end)
-        };
-        let (message, (number, text, start, end)) = if let Some((line, start)) = junk {
-            ("this is not a text file: it contains a zero byte", at((line, start), start + 1))
-        } else if let Some((line, start)) = comment {
-            ("unterminated comment: expected `*/`", at((line, start), start + 2))
-        } else {
-            return Ok(());
-        };
+        let opened = comment.and_then(|(line, at)| Some((lines.get(line)?.clone(), at)));
+        let frame = self.push(map, text.name.as_str().into(), lines, from.map(|span| (Cause::Include, span)));
+        let Some(((number, line), at)) = opened else { return Ok(()) };
         self.stack.pop();
-        Err(Problem::new(Span::new(map.add_line(frame, number, text), start, end), message))
+        let span = Span::new(map.add_line(frame, number, line), at, at + 2);
+        Err(Problem::new(span, "unterminated comment: expected `*/`"))
     }
 
     fn check_include(&self, name: &str, span: Span) -> Result<(), Problem> {

@@ -31,13 +31,15 @@ impl Assembler<'_> {
 
     /// Does what a statement says.
     pub fn statement(&mut self, tokens: &[Token]) -> Result<(), Problem> {
+        let whole = tokens.len();
         let tokens = self.labels(tokens)?;
         let mut cursor = Cursor::new(tokens);
         if cursor.is_at_end() {
             return Ok(());
         }
-        let continued = self.continued.take().filter(|_| self.options.compat == Compat::Mars);
-        if let (Some(directive), None) = (continued, tokens[0].name()) {
+        if let Some((directive, comma)) = self.continued.take().filter(|_| tokens.len() == whole)
+            && self.goes_on(&tokens[0], comma)
+        {
             return directive::run(self, &mut cursor, &directive, tokens[0].span);
         }
         let (name, span) = cursor.expect_name("an instruction, a directive or a label")?;
@@ -55,6 +57,13 @@ impl Assembler<'_> {
             return directive::run(self, &mut cursor, name, span);
         }
         self.instruction(&mut cursor, name, span)
+    }
+
+    /// Whether a line is not a statement of its own but more of the list before: in MARS, one that
+    /// starts with a value, or with a name after a comma.
+    fn goes_on(&self, first: &Token, after_comma: bool) -> bool {
+        let is_more = first.name().is_none_or(|name| after_comma && !name.starts_with('.'));
+        self.options.compat == Compat::Mars && is_more
     }
 
     /// Gives a name the value of an expression.
@@ -155,7 +164,10 @@ impl Assembler<'_> {
         let lower = name.to_ascii_lowercase();
         let (row, pseudo) = (Op::from_name(&lower), pseudo::by_name(&lower));
         if row.is_none() && pseudo.is_none() {
-            return Err(self.unknown_instruction(name, span));
+            let problem = self.unknown_instruction(name, span);
+            // A name by itself is most often a label.
+            let label = "a label ends with `:`";
+            return Err(if cursor.is_at_end() { problem.label_if_none(label) } else { problem });
         }
         let (compat, abi) = (self.options.compat, self.options.abi);
         let given = operand::parse_all(cursor, &mut self.scope(), compat, abi)?;

@@ -180,11 +180,7 @@ impl Operands<'_> {
         let given = self.given.get(index).ok_or_else(|| self.mismatch(index, ""))?;
         match (&given.argument, given.gpr()) {
             (_, Some(number)) => Ok(Source::Register(number)),
-            (Argument::Value(Expr::Symbol(..)), _)
-                if given.text.starts_with('$') && !given.text.starts_with("$L") =>
-            {
-                Err(given.unexpected("a register"))
-            }
+            _ if given.is_unknown_register() => Err(given.unexpected("a register")),
             (Argument::Value(Expr::Number(number)), _) if !self.wide => {
                 Ok(Source::Value(Expr::Number(narrow_number(*number)), given.span))
             }

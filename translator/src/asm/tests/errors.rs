@@ -119,7 +119,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("mfc1.d $t0, $f1", &["even floating-point register"]),
     ("lw", &["needs more operands", "usage: lw rt, offset(base)"]),
     ("nop\n/* x", &["unterminated comment"]),
-    ("nop\0", &["not a text file"]),
+    ("nop\0", &["`t.s` is not a text file: line 1 has a zero byte"]),
+    ("nop\nmain_loop", &["unknown instruction `main_loop`", "a label ends with `:`"]),
     ("5 nop", &["expected an instruction, a directive or a label, found a number"]),
     ("nop\n.set pop", &["without a `.set push`"]),
 ];

@@ -37,6 +37,8 @@ fn strings_and_space() {
 #[test]
 fn lists_go_on_in_the_next_line() {
     assert_eq!(mars_data(".byte 1, 2,\n 3, 4\n 5"), [1, 2, 3, 4, 5]);
+    assert_eq!(mars_data("x = 7\n.byte 1,\n x\ny: .byte 2"), [1, 7, 2]);
+    assert_eq!(data(".byte 1,\n .byte 2", &options(Compat::Spim)), [1, 2]);
 }
 
 #[test]
