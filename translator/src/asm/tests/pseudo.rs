@@ -2,6 +2,7 @@
 //! delay slots of their inner branches filled.
 
 use super::*;
+use crate::isa::Op;
 
 /// Checks the listing of one statement, after the label `here` at 0x400000.
 fn check(options: &Options, statement: &str, expected: &[&str]) {
@@ -305,4 +306,33 @@ fn branches() {
 fn spim_refuses_immediates_that_do_not_fit() {
     let text = errors("addi $t0, $t0, 40000\nori $t0, $t0, -1", &options(Compat::Spim));
     assert!(text.contains("expected -32768 to 32767") && text.contains("expected 0 to 65535"), "{text}");
+}
+
+/// The value that a sequence of loads, shifts and ors leaves in `$t0`.
+fn run_constant(words: &[u32]) -> u64 {
+    words.iter().fold(0, |value: u64, word| {
+        let insn = crate::isa::decode(*word).expect("an instruction");
+        let value = if insn.rs() == 0 && matches!(insn.op, Op::Addiu | Op::Ori) { 0 } else { value };
+        match insn.op {
+            Op::Addiu => value.wrapping_add(insn.simm()),
+            Op::Ori => value | insn.uimm(),
+            Op::Lui => (insn.uimm() << 16) as i32 as u64,
+            Op::Dsll => value << insn.sa(),
+            Op::Dsll32 => value << (insn.sa() + 32),
+            other => panic!("{other:?} in a constant"),
+        }
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_constant_of_64_bits_is_loaded(random: u64, mask: u64, shift in 0u32..64, short: bool) {
+        let wide = Options { cpu: Cpu::Mips64r2, ..Options::default() };
+        let number = (if short { random & mask & mask.rotate_left(7) } else { random }) >> shift;
+        for number in [number, number.wrapping_neg(), number.rotate_left(shift)] {
+            let loaded = words(&program(&format!("dli $t0, {number:#x}"), &wide), Section::Text);
+            proptest::prop_assert!(loaded.len() <= 6, "{} instructions for {:#x}", loaded.len(), number);
+            proptest::prop_assert_eq!(run_constant(&loaded), number);
+        }
+    }
 }
