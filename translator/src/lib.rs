@@ -12,6 +12,7 @@ pub mod exception;
 pub mod float;
 pub mod interp;
 pub mod ir;
+pub mod asm;
 pub mod isa;
 pub mod machine;
 pub mod mode;

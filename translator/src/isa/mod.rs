@@ -10,7 +10,7 @@ pub mod text;
 use bitflags::bitflags;
 
 pub use decode::decode;
-pub use operand::{Operand, Role, Slot};
+pub use operand::{Form, Operand, Role, Slot};
 pub use table::Op;
 use table::ROWS;
 
