@@ -26,8 +26,8 @@ pub struct MachineOptions {
     /// Number of CPUs
     #[arg(long, value_name = "N", default_value_t = 1)]
     smp: usize,
-    /// What runs the guest's code
-    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    /// What runs the guest's code: interp, jit, or auto for each where it is better
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
     engine: EngineChoice,
     /// Words to add to the kernel's command line
     #[arg(

@@ -20,10 +20,7 @@ const BOOT_LOG: &str = "console=ttyS0 loglevel=6";
 /// Errors only, so that the output is the script's.
 const NO_BOOT_LOG: &str = "console=ttyS0 quiet";
 
-/// Boot Debian's own MIPS64 kernel to a shell.
-///
-/// The first start gets the kernel and a small userland with apt, as an ordinary user and without touching the
-/// host's packages (45 MB); later starts need no network.
+/// Boot Debian's own MIPS64 kernel to a shell; the first start gets it with apt (45 MB, no root needed)
 #[derive(Debug, Args)]
 #[command(after_help = format!("{}\n{}", keys::HELP, exit::CODES), max_term_width = 100)]
 pub struct Debian {
