@@ -98,6 +98,18 @@ fn excluded_operands_here(insn: Insn) -> Option<&'static str> {
     }
 }
 
+/// Addresses without code.
+pub fn nowhere(world: World) -> &'static [u64] {
+    const UNMAPPED: u64 = 0x1000;
+    const FORBIDDEN: u64 = 0xffff_ffff_ffff_f000;
+    const MISALIGNED: u64 = 0x2001_0002;
+    match world {
+        // QEMU's user mode does not expect a misaligned jump and aborts.
+        World::Linux => &[UNMAPPED, FORBIDDEN],
+        World::User | World::Kernel => &[UNMAPPED, FORBIDDEN, MISALIGNED],
+    }
+}
+
 /// Why `insn` cannot be in a delay slot, if so.
 pub fn excluded_in_slot(insn: Insn) -> Option<&'static str> {
     match insn.op {

@@ -10,14 +10,15 @@ use crate::exclusion::{self, World};
 use crate::operands::{Kind, Operands};
 use crate::program::{DATA_DOUBLES, Initial, Program, Unit};
 
-/// The families of rows, each with how many of a hundred instructions come from it.
-const FAMILIES: [(Family, u64); 6] = [
-    (Family::Integer, 42),
-    (Family::Memory, 22),
-    (Family::Float, 20),
-    (Family::Branch, 12),
-    (Family::Trap, 2),
-    (Family::System, 2),
+/// The families of rows, each with how many of a hundred instructions come from it in user mode and
+/// in kernel mode.
+const FAMILIES: [(Family, u64, u64); 6] = [
+    (Family::Integer, 42, 34),
+    (Family::Memory, 22, 22),
+    (Family::Float, 20, 16),
+    (Family::Branch, 12, 12),
+    (Family::Trap, 2, 2),
+    (Family::System, 2, 14),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,10 @@ impl Menu {
             let ops = all.filter(|op| Family::of(*op) == family && exclusion::excluded(*op, world).is_none());
             ops.collect()
         };
-        Self { world, families: FAMILIES.iter().map(|(family, share)| (rows(*family), *share)).collect() }
+        let families = FAMILIES.iter().map(|(family, user, kernel)| {
+            (rows(*family), if world == World::Kernel { *kernel } else { *user })
+        });
+        Self { world, families: families.collect() }
     }
 
     /// The program of `seed`.
@@ -121,6 +125,7 @@ impl Generator<'_> {
             0..3 if loops => self.loop_unit(),
             3..5 => Unit::Straight(self.linked_pair()),
             5..7 => Unit::Straight(self.float_control()),
+            7 if self.hostile && self.random.below(4) == 0 => Unit::Straight(self.wild_jump()),
             _ => match self.row() {
                 op if op.classes().contains(Classes::JUMP) => self.jump(op),
                 op if op.classes().has_delay_slot() => self.branch(op),
@@ -162,7 +167,7 @@ impl Generator<'_> {
             || classes.intersects(Classes::COP2 | Classes::HYPERCALL | Classes::PAIRED | Classes::END)
             || classes.contains(Classes::TRAP | Classes::SENSITIVE)
             || op == Op::Wait;
-        let often_stops = classes.intersects(Classes::TRAP | Classes::OVERFLOW);
+        let often_stops = classes.intersects(Classes::TRAP | Classes::OVERFLOW) || op == Op::Rdhwr;
         never_goes_on || often_stops && self.random.below(4) != 0
     }
 
@@ -230,7 +235,7 @@ impl Generator<'_> {
     fn memory_operand(&mut self, op: Op) -> Value {
         let align = alignment(op);
         let linked = matches!(op, Op::Sc | Op::Scd);
-        let fault = self.hostile && !linked && self.random.below(50) == 0;
+        let fault = self.hostile && !linked && self.random.below(16) == 0;
         if fault && self.random.below(2) == 0 {
             return memory(self.offset(align), 0);
         }
@@ -259,6 +264,16 @@ impl Generator<'_> {
             }
             return Unit::Jump { word: insn.word, register: insn.rs(), skip: self.skip(), slot: self.slot() };
         }
+    }
+
+    /// A jump to where there is no code.
+    fn wild_jump(&mut self) -> Vec<u32> {
+        let nowhere = exclusion::nowhere(self.menu.world);
+        let register = 1 + self.random.below(30) as u8;
+        let mut words =
+            constant(register, nowhere[self.random.below(nowhere.len() as u64) as usize]).to_vec();
+        words.extend([word(Op::Jr, 0, &[one(register)]), self.slot()]);
+        words
     }
 
     fn skip(&mut self) -> usize {
