@@ -63,12 +63,15 @@ fn excluded_operands_under_linux(insn: Insn) -> Option<&'static str> {
     /// BRK_OVERFLOW and BRK_DIVZERO.
     const FLOAT_SIGNAL_CODES: [u32; 2] = [6, 7];
     const USER_LOCAL: u8 = 29;
+    const NEVER_TAKEN: &str = "QEMU makes it no branch, so that a fault in the slot names the slot";
     let code = insn.word >> 6 & 0x3ff;
     let upper_code = insn.word >> 16 & 0x3ff;
     match insn.op {
         Op::Rdhwr if insn.rd() != 0 && insn.rd() != USER_LOCAL => {
             Some("a clock, its step, or what another CPU model says")
         }
+        Op::Bltz | Op::Bltzal | Op::Bgtz if insn.rs() == 0 => Some(NEVER_TAKEN),
+        Op::Bne if insn.rs() == insn.rt() => Some(NEVER_TAKEN),
         Op::Cfc1 if insn.fs() == 0 => Some("FIR, which differs by CPU model"),
         Op::Cfc1 if !matches!(insn.fs(), 25 | 26 | 28 | 31) => {
             Some("UNPREDICTABLE: no such control register in Release 2; QEMU emulates those of Release 5")
