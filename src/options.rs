@@ -60,7 +60,6 @@ pub enum EngineChoice {
 impl From<EngineChoice> for Engine {
     fn from(choice: EngineChoice) -> Self {
         match choice {
-            // The translator is not there yet: until then, all names mean the one engine.
             EngineChoice::Auto => Self::Auto,
             EngineChoice::Jit => Self::Jit,
             EngineChoice::Interp => Self::Interpreter,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod asm;
 pub mod block;
 pub mod code;
 pub mod cp0;
@@ -12,7 +13,6 @@ pub mod exception;
 pub mod float;
 pub mod interp;
 pub mod ir;
-pub mod asm;
 pub mod isa;
 pub mod machine;
 pub mod mode;
