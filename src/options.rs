@@ -60,8 +60,9 @@ pub enum EngineChoice {
 impl From<EngineChoice> for Engine {
     fn from(choice: EngineChoice) -> Self {
         match choice {
-            // The translator is not there yet: until then, all names mean the one engine.
-            EngineChoice::Auto | EngineChoice::Jit | EngineChoice::Interp => Self::Interpreter,
+            EngineChoice::Auto => Self::Auto,
+            EngineChoice::Jit => Self::Jit,
+            EngineChoice::Interp => Self::Interpreter,
         }
     }
 }

@@ -1,0 +1,179 @@
+//! Our machine without devices: RAM with an image, one vCPU, and exception vectors that stop it. It
+//! runs each program from the same kind of start and reads off what it leaves behind.
+
+use std::sync::Arc;
+
+use runtime::bus::Bus;
+use runtime::device::Window;
+use runtime::machine::{Clock, Control, Machine};
+use runtime::memory::Ram;
+use runtime::vcpu::{Engine, Outcome, Vcpu};
+use translator::addr::Pa;
+use translator::cp0::{Cp0, Status};
+use translator::isa::Op;
+use translator::mode::Mode;
+use translator::model::MIPS64R2;
+
+use crate::assemble::{one, word};
+use crate::image::{self, Place, block};
+use crate::program::{DATA_DOUBLES, Program};
+use crate::state::{End, State};
+
+/// What runs a program, and in which portions.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub name: &'static str,
+    pub engine: Engine,
+    /// The instructions granted at a time.
+    pub grant: u64,
+    /// Bits of the mode that stay: [`Mode::COUNTED`] for generated code with an exact budget.
+    pub mode: Mode,
+}
+
+/// Which privilege the programs have, and so where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// In the user segment, through the TLB.
+    User,
+    /// In the unmapped kernel segment.
+    Kernel,
+}
+
+const RAM_BYTES: u64 = 16 << 20;
+const IMAGE: Pa = Pa(8 << 20);
+const KSEG0: u64 = 0xffff_ffff_8000_0000;
+/// Where user programs see the image; a multiple of the TLB entry's size, as is [`IMAGE`].
+pub const USER_BASE: u64 = 0x2000_0000;
+/// The most instructions of a program that ends.
+const PATIENCE: u64 = 100_000;
+const VECTORS: [u64; 3] = [0x000, 0x080, 0x180];
+
+impl Privilege {
+    /// The virtual address of the image.
+    pub fn base(self) -> u64 {
+        match self {
+            Privilege::User => USER_BASE,
+            Privilege::Kernel => KSEG0 + IMAGE.0,
+        }
+    }
+
+    fn status(self) -> u64 {
+        let common = Status::KX | Status::SX | Status::UX | Status::CU1 | Status::FR;
+        match self {
+            Privilege::User => (common | Status::KSU_USER).bits(),
+            Privilege::Kernel => common.bits(),
+        }
+    }
+}
+
+/// A machine with an image loaded.
+pub struct Bare {
+    vcpu: Vcpu,
+    machine: Arc<Machine>,
+    setup: Setup,
+    privilege: Privilege,
+}
+
+impl Bare {
+    /// A machine that will run `programs` in their slots.
+    pub fn new(setup: Setup, privilege: Privilege, programs: &[Program]) -> Self {
+        let ram = Ram::new(&[Window { base: Pa(0), size: RAM_BYTES }]).expect("the host has memory");
+        ram.write(IMAGE, &image::image(privilege.base(), programs)).expect("the image fits");
+        let handler: Vec<u8> = handler().into_iter().flat_map(u32::to_le_bytes).collect();
+        for vector in VECTORS {
+            ram.write(Pa(vector), &handler).expect("the handler fits");
+        }
+        let control = Control::new(1);
+        let ram = Arc::new(ram);
+        let machine = Machine::new(&MIPS64R2, setup.mode, ram, Bus::new(), control, Clock::Instructions);
+        let machine = machine.expect("the host has threads");
+        let vcpu = Vcpu::new(Arc::clone(&machine), 0);
+        let mut bare = Self { vcpu, machine, setup, privilege };
+        bare.map_image();
+        bare
+    }
+
+    /// Writes a global TLB entry for the image, by the instruction that does so.
+    fn map_image(&mut self) {
+        const PAGE_BYTES: u64 = 4 << 20;
+        const CODE: u64 = 0x1000;
+        let low = |pa: u64| pa >> 12 << 6 | 7;
+        let values = [
+            (Cp0::EntryHi, USER_BASE),
+            (Cp0::EntryLo0, low(IMAGE.0)),
+            (Cp0::EntryLo1, low(IMAGE.0 + PAGE_BYTES)),
+            (Cp0::PageMask, 2 * PAGE_BYTES - 0x2000),
+            (Cp0::Index, 0),
+        ];
+        for (register, value) in values {
+            self.vcpu.set_cp0(register, value);
+        }
+        let code = [Op::Tlbwi.row().value, Op::Wait.row().value];
+        let bytes: Vec<u8> = code.into_iter().flat_map(u32::to_le_bytes).collect();
+        self.machine.ram.write(Pa(CODE), &bytes).expect("the code fits");
+        self.vcpu.set_cp0(Cp0::Status, Privilege::Kernel.status());
+        self.vcpu.cpu.pc = KSEG0 + CODE;
+        assert_eq!(self.vcpu.run(self.setup.engine, 2), Outcome::Halted);
+    }
+
+    /// Runs the program in `slot`. Gives what it leaves and how many of its instructions ran.
+    pub fn run(&mut self, slot: usize) -> (State, u64) {
+        let place = Place { base: self.privilege.base(), slot };
+        for register in [Cp0::Epc, Cp0::Cause, Cp0::BadVAddr, Cp0::ErrorEpc] {
+            self.vcpu.set_cp0(register, 0);
+        }
+        self.vcpu.set_cp0(Cp0::HWREna, 0x2000_000f);
+        self.vcpu.set_cp0(Cp0::Status, self.privilege.status());
+        self.vcpu.cpu.pc = place.code();
+        let before = self.vcpu.retired();
+        let outcome = self.run_to_end(before);
+        let ran = self.vcpu.retired() - before - image::START_INSTRUCTIONS;
+        (self.state(place, outcome), ran)
+    }
+
+    fn run_to_end(&mut self, before: u64) -> Outcome {
+        let mut last = before;
+        loop {
+            let outcome = self.vcpu.run(self.setup.engine, self.setup.grant);
+            let now = self.vcpu.retired();
+            // A branch brings its delay slot; the one that leaves counts itself.
+            assert!(now - last <= self.setup.grant.saturating_add(1), "more ran than was granted");
+            last = now;
+            if outcome != Outcome::Budget || now - before > PATIENCE {
+                return outcome;
+            }
+        }
+    }
+
+    fn state(&self, place: Place, outcome: Outcome) -> State {
+        let cpu = &self.vcpu.cpu;
+        let data = IMAGE.0 + place.block() - place.base + block::DATA;
+        let double = |index: usize| self.machine.ram.load(Pa(data + 8 * index as u64), 8).expect("is RAM");
+        let stopped = !matches!(outcome, Outcome::Budget | Outcome::Attention);
+        State {
+            gpr: cpu.gpr,
+            hi: cpu.hi,
+            lo: cpu.lo,
+            fpr: cpu.fpr,
+            fcsr: cpu.cp0(Cp0::KScratch2) as u32,
+            pc: cpu.cp0(Cp0::Epc),
+            end: if stopped { End::Exception { cause: cpu.cp0(Cp0::Cause) } } else { End::Never },
+            data: (0..DATA_DOUBLES).map(double).collect(),
+            cp0: cpu.cp0.to_vec(),
+        }
+    }
+}
+
+/// Stops, after reading FCSR into KScratch2 as a guest does: an engine may keep it elsewhere.
+fn handler() -> [u32; 5] {
+    const KSCRATCH: i64 = 31;
+    const SCRATCH: u8 = 26;
+    let c0 = |select: u32| translator::isa::operand::Value { first: KSCRATCH, second: select };
+    [
+        word(Op::Dmtc0, 0, &[one(SCRATCH), c0(2)]),
+        word(Op::Cfc1, 0, &[one(SCRATCH), one(31)]),
+        word(Op::Dmtc0, 0, &[one(SCRATCH), c0(3)]),
+        word(Op::Dmfc0, 0, &[one(SCRATCH), c0(2)]),
+        Op::Wait.row().value,
+    ]
+}
