@@ -8,7 +8,7 @@ use runtime::device::Window;
 use runtime::machine::{Clock, Control, Machine};
 use runtime::memory::Ram;
 use runtime::vcpu::{Engine, Outcome, Vcpu};
-use translator::addr::Pa;
+use translator::addr::{PAGE_SIZE, Pa};
 use translator::cp0::{Cp0, Status};
 use translator::isa::Op;
 use translator::mode::Mode;
@@ -78,7 +78,7 @@ impl Bare {
     /// A machine that will run `programs` in their slots.
     pub fn new(setup: Setup, privilege: Privilege, programs: &[Program]) -> Self {
         let ram = Ram::new(&[Window { base: Pa(0), size: RAM_BYTES }]).expect("the host has memory");
-        ram.write(IMAGE, &image::image(privilege.base(), programs)).expect("the image fits");
+        load_image(&ram, &image::image(privilege.base(), programs));
         let handler: Vec<u8> = handler().into_iter().flat_map(u32::to_le_bytes).collect();
         for vector in VECTORS {
             ram.write(Pa(vector), &handler).expect("the handler fits");
@@ -149,6 +149,9 @@ impl Bare {
         let cpu = &self.vcpu.cpu;
         let data = IMAGE.0 + place.block() - place.base + block::DATA;
         let double = |index: usize| self.machine.ram.load(Pa(data + 8 * index as u64), 8).expect("is RAM");
+        let mut cp0 = cpu.cp0.to_vec();
+        // The handler's scratch: what it holds is in `gpr`.
+        cp0[Cp0::KScratch1 as usize] = 0;
         let stopped = !matches!(outcome, Outcome::Budget | Outcome::Attention);
         State {
             gpr: cpu.gpr,
@@ -159,7 +162,17 @@ impl Bare {
             pc: cpu.cp0(Cp0::Epc),
             end: if stopped { End::Exception { cause: cpu.cp0(Cp0::Cause) } } else { End::Never },
             data: (0..DATA_DOUBLES).map(double).collect(),
-            cp0: cpu.cp0.to_vec(),
+            cp0,
+        }
+    }
+}
+
+/// Writes the image, but not its empty pages: RAM is zero, and most images are nearly empty.
+fn load_image(ram: &Ram, image: &[u8]) {
+    const EMPTY: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
+    for (index, page) in (0..).zip(image.chunks(PAGE_SIZE as usize)) {
+        if page != EMPTY {
+            ram.write(IMAGE + index * PAGE_SIZE, page).expect("the image fits");
         }
     }
 }

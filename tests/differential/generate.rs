@@ -73,13 +73,22 @@ impl Menu {
 
     /// The program of `seed`.
     pub fn program(&self, seed: u64) -> Program {
+        self.generator(seed).program(seed)
+    }
+
+    /// `op` with operands, and a state to run it in.
+    pub fn single(&self, op: Op, seed: u64) -> (Insn, Program) {
+        let mut generator = self.generator(seed);
+        (generator.instruction(op), generator.program(seed))
+    }
+
+    fn generator(&self, seed: u64) -> Generator<'_> {
         let mut random = Operands::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635);
         let hostile = random.below(4) == 0;
         let first = 1 + random.below(29) as u8;
         let bases = [first, first + 1];
         let counter = if first > 15 { first - 3 } else { first + 5 };
-        let mut generator = Generator { menu: self, random, hostile, bases, counter };
-        generator.program(seed)
+        Generator { menu: self, random, hostile, bases, counter }
     }
 }
 
