@@ -55,6 +55,8 @@ impl Family {
 /// The rows that programs of one world choose from.
 pub struct Menu {
     world: World,
+    /// Whether programs change their own code.
+    patches: bool,
     families: Vec<(Vec<Op>, u64)>,
 }
 
@@ -68,7 +70,7 @@ impl Menu {
         let families = FAMILIES.iter().map(|(family, user, kernel)| {
             (rows(*family), if world == World::Kernel { *kernel } else { *user })
         });
-        Self { world, families: families.collect() }
+        Self { world, patches: exclusion::patches(world), families: families.collect() }
     }
 
     /// The program of `seed`.
@@ -134,7 +136,8 @@ impl Generator<'_> {
             0..3 if loops => self.loop_unit(),
             3..5 => Unit::Straight(self.linked_pair()),
             5..7 => Unit::Straight(self.float_control()),
-            7 if self.hostile && self.random.below(4) == 0 => Unit::Straight(self.wild_jump()),
+            7 if self.menu.patches => self.patch(),
+            8 if self.hostile && self.random.below(4) == 0 => Unit::Straight(self.wild_jump()),
             _ => match self.row() {
                 op if op.classes().contains(Classes::JUMP) => self.jump(op),
                 op if op.classes().has_delay_slot() => self.branch(op),
@@ -285,6 +288,27 @@ impl Generator<'_> {
         words
     }
 
+    fn patch(&mut self) -> Unit {
+        let word = self.slot();
+        let address = self.nonzero_destination();
+        let value = loop {
+            let value = self.nonzero_destination();
+            if value != address {
+                break value;
+            }
+        };
+        Unit::Patch { word, address, value, skip: self.skip() }
+    }
+
+    fn nonzero_destination(&mut self) -> u8 {
+        loop {
+            let register = self.destination();
+            if register != 0 {
+                return register;
+            }
+        }
+    }
+
     fn skip(&mut self) -> usize {
         self.random.below(5) as usize
     }
@@ -331,12 +355,7 @@ impl Generator<'_> {
 
     /// Writes a view of FCSR by a register.
     fn float_control(&mut self) -> Vec<u32> {
-        let register = loop {
-            let register = self.destination();
-            if register != 0 {
-                break register;
-            }
-        };
+        let register = self.nonzero_destination();
         const VIEWS: [(u8, u32); 4] = [(25, 0xff), (26, 0x0003_f07c), (28, 0x0000_0f83), (31, u32::MAX)];
         let (view, bits) = VIEWS[self.random.below(4) as usize];
         let value = (self.fcsr() & bits) as i32;

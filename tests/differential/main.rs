@@ -36,7 +36,7 @@ use translator::mode::Mode;
 
 /// The ways to run programs here. The first is what the others are compared with.
 const SETUPS: &[Setup] = &[
-    Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 20, mode: Mode::empty() },
+    Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 17, mode: Mode::empty() },
     Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
     Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
 ];
