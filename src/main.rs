@@ -1,23 +1,37 @@
-//! The command line of myvmm: it parses, calls the runtime and reports; it owns nothing.
+//! The command line of myvmm: it parses, calls the subcommand and turns what comes back into an exit code.
+//! It owns nothing and knows nothing of machines.
+#![forbid(unsafe_code)]
 
-use runtime::vcpu::Engine;
-use runtime::vm::{Config, Vm};
+mod cmd;
+mod console;
+mod exit;
+mod options;
+mod report;
+mod session;
 
-fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().collect();
-    let config = Config {
-        kernel: args[1].clone().into(),
-        initrd: args.get(2).map(Into::into),
-        command_line: args.get(3).cloned().unwrap_or_default(),
-        ram: 512 << 20,
-        vcpus: 1,
-        model: &translator::model::MIPS64R2,
-        engine: Engine::Interpreter,
-        counted: false,
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs MIPS64 Linux machines on x86-64 by dynamic binary translation.
+#[derive(Debug, Parser)]
+#[command(version, after_help = exit::CODES, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(cmd::run::Run),
+    Debian(cmd::debian::Debian),
+}
+
+fn main() -> ExitCode {
+    exit::report_panics();
+    let result = match Cli::parse().command {
+        Command::Run(run) => run.execute(),
+        Command::Debian(debian) => debian.execute(),
     };
-    let vm = Vm::build(&config, Box::new(std::io::stdout()))?;
-    let start = std::time::Instant::now();
-    let (ending, statistics) = vm.run()?;
-    eprintln!("{ending:?} {:?} {statistics:#?}", start.elapsed());
-    Ok(())
+    result.unwrap_or_else(|error| exit::report(&error))
 }

@@ -1,7 +1,7 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use translator::cp0::IP_SHIFT;
@@ -194,6 +194,11 @@ pub struct Machine {
     pub control: Arc<Control>,
     /// Decoded and translated blocks.
     cache: Mutex<Cache>,
+    /// Held for reading by every vCPU that is in generated code, and for writing while a region of
+    /// the arena is emptied. It is taken before the cache's lock.
+    pub running_code: RwLock<()>,
+    /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
+    pub arena_epoch: AtomicU64,
     /// Changes whenever a block is dropped.
     pub code_epoch: AtomicU64,
     /// What keeps the time.
@@ -207,7 +212,7 @@ impl Machine {
     /// A machine whose clock starts now.
     ///
     /// # Errors
-    /// Fails if the host starts no thread for the timers.
+    /// Fails if the host starts no thread for the timers or gives no executable memory.
     pub fn new(
         model: &'static Model,
         fixed_mode: Mode,
@@ -224,7 +229,9 @@ impl Machine {
             bus,
             alarm_clock: AlarmClock::new(Arc::clone(&control))?,
             control,
-            cache: Mutex::default(),
+            cache: Mutex::new(Cache::new()?),
+            running_code: RwLock::new(()),
+            arena_epoch: AtomicU64::new(0),
             code_epoch: AtomicU64::new(0),
             clock,
             started: Instant::now(),

@@ -73,7 +73,7 @@ pub enum VmError {
 /// A machine that is ready to run.
 pub struct Vm {
     machine: Arc<Machine>,
-    vcpus: Vec<Box<Vcpu>>,
+    vcpus: Vec<Vcpu>,
     engine: Engine,
     serial_input: SerialInput,
     boot: Boot,
@@ -172,8 +172,7 @@ impl Vm {
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {
-    let request =
-        Request { kernel: &config.kernel, initrd: config.initrd.as_deref(), ram: &board.plan.ram };
+    let request = Request { kernel: &config.kernel, initrd: config.initrd.as_deref(), ram: &board.plan.ram };
     let boot = load(request, &mut Writer(ram), |placement| {
         let mut command_line = config.command_line.clone();
         if !placement.room_to_relocate {

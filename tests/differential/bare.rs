@@ -68,7 +68,7 @@ impl Privilege {
 
 /// A machine with an image loaded.
 pub struct Bare {
-    vcpu: Box<Vcpu>,
+    vcpu: Vcpu,
     machine: Arc<Machine>,
     setup: Setup,
     privilege: Privilege,

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::cp0::{Cp0, Status};
+use crate::float::Fcsr;
 use crate::mode::Mode;
 use crate::model::Model;
 use crate::stub::Stub;
@@ -11,6 +12,9 @@ use crate::stub::Stub;
 /// How far the register that points to [`Cpu`] points past its start, so that every general register
 /// is within a one-byte displacement.
 pub const CPU_BIAS: i32 = 128;
+
+/// How many shared values can be kept at once.
+pub const SPILL_SLOTS: usize = 32;
 
 /// The number of entries of each soft-TLB array and of a jump cache; powers of two.
 pub const SOFT_TLB_ENTRIES: usize = 1024;
@@ -81,8 +85,22 @@ pub struct Cpu {
     pub jump_cache: u64,
     /// The host address of guest physical address 0.
     pub ram_base: u64,
-    /// The number of the exit, its argument, and where it happened, set as generated code leaves.
-    pub exit_argument: u64,
+    /// The host address after the link stub that generated code left by.
+    pub exit_link: u64,
+    /// Where the stub that runs was called; see [`Place`](crate::emit::Place).
+    pub place: u32,
+    /// 0 if floating-point instructions may use the host's FPU: the guest's is usable, traps nothing
+    /// and flushes nothing.
+    pub float_state: u32,
+    /// Values that an instruction shares between its parts.
+    pub spill: [u64; SPILL_SLOTS],
+    /// The condition or target of a branch while its delay slot runs.
+    pub kept: u64,
+    /// The floating-point instruction that FCSR.Cause is still to be worked out for, or 0, and its
+    /// operands.
+    pub float_word: u32,
+    /// See [`Cpu::float_word`].
+    pub float_operands: [u64; 2],
     /// The physical address and value of the last load linked; the address is [`Cpu::NO_LINK`] when
     /// the link is broken.
     pub link_address: u64,
@@ -120,12 +138,18 @@ impl Cpu {
             soft_tlb: 0,
             jump_cache: 0,
             ram_base: 0,
-            exit_argument: 0,
+            exit_link: 0,
+            place: 0,
+            float_state: 1,
+            spill: [0; SPILL_SLOTS],
+            kept: 0,
+            float_word: 0,
+            float_operands: [0; 2],
             link_address: Self::NO_LINK,
             link_value: 0,
             fpr: [0; 32],
             fcsr: 0,
-            mxcsr: 0,
+            mxcsr: mxcsr::MASKED,
             host_mxcsr: 0,
             mode: Mode::empty(),
             cp0: std::array::from_fn(|i| Cp0::ALL[i].row().reset as i64 as u64),
@@ -162,12 +186,68 @@ impl Cpu {
     pub fn set_status(&mut self, status: Status) {
         self.set_cp0(Cp0::Status, status.bits() as i32 as u64);
         self.mode = self.mode.with_status(status);
+        self.refresh_float_state();
+    }
+
+    /// Works out [`Cpu::float_state`] and the rounding mode in [`Cpu::mxcsr`] after FCSR or Status
+    /// changed.
+    pub fn refresh_float_state(&mut self) {
+        let fcsr = Fcsr(self.fcsr);
+        let plain = self.status().contains(Status::CU1) && fcsr.enables().is_empty() && !fcsr.flush();
+        self.float_state = u32::from(!plain);
+        self.mxcsr = self.mxcsr & !mxcsr::ROUNDING | mxcsr::rounding(fcsr.rounding_mode());
+    }
+
+    /// Moves the flags that the host's FPU has raised to FCSR. Invalid is never taken from the host,
+    /// whose signalling NaNs are the guest's quiet ones: whatever is invalid goes the exact way.
+    pub fn collect_float_flags(&mut self) {
+        self.fcsr |= mxcsr::flags(self.mxcsr).bits() << 2;
+        self.mxcsr &= !mxcsr::STICKY;
     }
 
     /// The address space identifier.
     #[inline]
     pub fn asid(&self) -> u8 {
         self.cp0(Cp0::EntryHi) as u8
+    }
+}
+
+/// The control and status register of the host's SSE unit.
+pub mod mxcsr {
+    use crate::float::{Exceptions, RoundingMode};
+
+    /// All exceptions masked, nothing flushed, rounding to nearest.
+    pub const MASKED: u32 = 0x1f80;
+    /// The sticky flags.
+    pub const STICKY: u32 = 0x3f;
+    /// The rounding mode.
+    pub const ROUNDING: u32 = 3 << 13;
+
+    const DIVIDE_BY_ZERO: u32 = 1 << 2;
+    const OVERFLOW: u32 = 1 << 3;
+    const UNDERFLOW: u32 = 1 << 4;
+    const PRECISION: u32 = 1 << 5;
+
+    /// The rounding-mode field for `mode`.
+    pub const fn rounding(mode: RoundingMode) -> u32 {
+        let field = match mode {
+            RoundingMode::Nearest => 0,
+            RoundingMode::Down => 1,
+            RoundingMode::Up => 2,
+            RoundingMode::Zero => 3,
+        };
+        field << ROUNDING.trailing_zeros()
+    }
+
+    /// The sticky flags of `mxcsr`, without Invalid.
+    pub fn flags(mxcsr: u32) -> Exceptions {
+        let pairs = [
+            (DIVIDE_BY_ZERO, Exceptions::DIVIDE_BY_ZERO),
+            (OVERFLOW, Exceptions::OVERFLOW),
+            (UNDERFLOW, Exceptions::UNDERFLOW),
+            (PRECISION, Exceptions::INEXACT),
+        ];
+        pairs.into_iter().filter(|(bit, _)| mxcsr & bit != 0).map(|(_, e)| e).collect()
     }
 }
 

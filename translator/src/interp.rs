@@ -5,7 +5,7 @@ use crate::addr::Va;
 use crate::block::{Block, End, Step};
 use crate::cp0::{Cp0, Status};
 use crate::cpu::Cpu;
-use crate::isa::{Classes, Op};
+use crate::isa::{Classes, Insn, Op};
 use crate::machine::{Access, Binary, Machine, Raise, Special, Unary};
 use crate::sem::{self, Branch, Target};
 use crate::stub::Stub;
@@ -85,8 +85,8 @@ pub fn binary(op: Binary, a: u64, b: u64) -> u64 {
         Binary::Sar32 => (word as i32).wrapping_shr(amount) as u64,
         Binary::Rotr32 => extend(word.rotate_right(amount & 31)),
         Binary::Mul => a.wrapping_mul(b),
-        Binary::MulHighSigned => (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64,
-        Binary::MulHighUnsigned => (u128::from(a) * u128::from(b) >> 64) as u64,
+        Binary::MulHighSigned => ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64,
+        Binary::MulHighUnsigned => ((u128::from(a) * u128::from(b)) >> 64) as u64,
         Binary::DivSigned => (a as i64).wrapping_div(signed_divisor(a, b)) as u64,
         Binary::RemSigned => (a as i64).wrapping_rem(signed_divisor(a, b)) as u64,
         Binary::DivUnsigned => a / b.max(1),
@@ -214,6 +214,12 @@ impl<E: Env> Machine for Interpreter<'_, E> {
 /// The bit of FCSR that holds condition code `cc`: 23, then 25 to 31.
 pub const fn condition_bit(cc: u8) -> u8 {
     if cc == 0 { 23 } else { 24 + cc }
+}
+
+/// Carries out one plain instruction at the current site.
+pub fn run_insn<E: Env>(env: &mut E, insn: Insn) -> Result<(), E::Stop> {
+    let mode = env.cpu().mode;
+    sem::execute(&mut Interpreter(env), insn, mode)
 }
 
 /// Carries out one step that is not a branch.

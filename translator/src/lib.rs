@@ -3,11 +3,16 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod asm;
 pub mod block;
+pub mod code;
 pub mod cp0;
 pub mod cpu;
+pub mod emit;
 pub mod exception;
+pub mod float;
 pub mod interp;
+pub mod ir;
 pub mod isa;
 pub mod machine;
 pub mod mode;
@@ -15,4 +20,3 @@ pub mod model;
 pub mod patch;
 pub mod sem;
 pub mod stub;
-pub mod float;

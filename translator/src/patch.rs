@@ -116,7 +116,9 @@ fn sensitive(insn: Insn) -> Plan {
         Op::Sync => one(&[A::Barrier], "only stores before loads are out of order on the host"),
         Op::Synci => one(&[A::Call(Stub::CacheOperation), A::Follow], "translations may be stale"),
         Op::Cache => cache(insn),
-        Op::Ll | Op::Lld => one(&[A::Call(Stub::LoadLinked), A::Follow], "the link is kept by the hypervisor"),
+        Op::Ll | Op::Lld => {
+            one(&[A::Call(Stub::LoadLinked), A::Follow], "the link is kept by the hypervisor")
+        }
         Op::Sc | Op::Scd => {
             one(&[A::Call(Stub::StoreConditional), A::Follow], "the link is kept by the hypervisor")
         }
@@ -145,7 +147,9 @@ fn sensitive(insn: Insn) -> Plan {
 fn read_cp0(insn: Insn) -> Plan {
     match Cp0::find(insn.rd(), insn.sel()) {
         None => Plan::new(&[Action::Field], "the register does not exist and reads as zero"),
-        Some(r) if r.row().read == Touch::Plain => Plan::new(&[Action::Field], "the register is a plain field"),
+        Some(r) if r.row().read == Touch::Plain => {
+            Plan::new(&[Action::Field], "the register is a plain field")
+        }
         Some(_) => Plan::new(&[Action::Call(Stub::ReadCp0)], "the register moves by itself"),
     }
 }
@@ -154,10 +158,13 @@ fn write_cp0(insn: Insn) -> Plan {
     match Cp0::find(insn.rd(), insn.sel()) {
         None => Plan::new(&[Action::Ignore], "the register does not exist"),
         Some(r) if r.row().writable == 0 => Plan::new(&[Action::Ignore], "the register cannot be written"),
-        Some(r) if r.row().write == Touch::Plain => Plan::new(&[Action::Field], "the register is a plain field"),
-        Some(_) => {
-            Plan::new(&[Action::Call(Stub::WriteCp0), Action::Follow], "mode, mapping or interrupts may change")
+        Some(r) if r.row().write == Touch::Plain => {
+            Plan::new(&[Action::Field], "the register is a plain field")
         }
+        Some(_) => Plan::new(
+            &[Action::Call(Stub::WriteCp0), Action::Follow],
+            "mode, mapping or interrupts may change",
+        ),
     }
 }
 

@@ -67,12 +67,30 @@ stubs! {
     ReadHardware,
     /// HYPCALL. Immediate: code.
     Hypercall,
-    /// A floating-point operation. Arguments: operands; immediate: the operation; gives the result.
+    /// A floating-point instruction by the exact rules. Immediate: its word.
     Float,
+    /// A floating-point instruction that cannot use the host's FPU begins: the unit is unusable, or
+    /// the rest of the block must be interpreted.
+    NeedFpu,
     /// CFC1. Immediate: register; gives the value.
     ReadFloatControl,
     /// CTC1. Argument: value; immediate: register.
     WriteFloatControl,
+}
+
+impl Stub {
+    /// Whether the mode or a mapping may be another after the stub.
+    pub const fn may_change_mode(self) -> bool {
+        matches!(
+            self,
+            Stub::WriteCp0
+                | Stub::TlbRead
+                | Stub::TlbWriteIndexed
+                | Stub::TlbWriteRandom
+                | Stub::TlbInvalidate
+                | Stub::TlbInvalidateAll
+        )
+    }
 }
 
 /// What generated code does after a stub.

@@ -22,7 +22,9 @@ struct Queue {
     writing: bool,
     /// The host did not take anything for [`PATIENCE`]: drop at once until it does.
     stalled: bool,
-    /// The giver is gone, or the host stream has failed.
+    /// The giver is gone: what is left is still delivered.
+    ended: bool,
+    /// The host stream has failed.
     closed: bool,
     dropped: u64,
 }
@@ -38,7 +40,8 @@ struct Shared {
 /// A write returns at once while there is room. When the host takes nothing and the queue fills, a
 /// write waits up to 200 ms; after that, bytes are dropped without waiting until the host reads
 /// again, as they are on a serial cable. So a slow reader loses nothing and a dead one costs the
-/// guest a fifth of a second, once.
+/// guest a fifth of a second, once. What is in the queue when its giver goes is still delivered, for as
+/// long as the process lasts; then the stream is dropped.
 pub struct OutputQueue {
     shared: Arc<Shared>,
 }
@@ -105,19 +108,19 @@ impl Drop for OutputQueue {
     fn drop(&mut self) {
         // The last words of a machine matter most; but a dead terminal must not keep it from ending.
         let _ = self.flush();
-        lock(&self.shared.queue).closed = true;
+        lock(&self.shared.queue).ended = true;
         self.shared.changed.notify_all();
     }
 }
 
-/// Moves bytes from the queue to the host until either ends.
+/// Moves bytes from the queue to the host until the one ends or the other fails; then drops the stream.
 fn drain(shared: &Shared, mut stream: Box<dyn Write + Send>) {
     loop {
         let mut queue = lock(&shared.queue);
-        while queue.bytes.is_empty() && !queue.closed {
+        while queue.bytes.is_empty() && !queue.ended && !queue.closed {
             queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        if queue.closed {
+        if queue.closed || queue.bytes.is_empty() {
             return;
         }
         let bytes: Vec<u8> = queue.bytes.drain(..).collect();

@@ -79,7 +79,7 @@ pub enum BoardError {
     #[error("A machine has 1 to {MAX_VCPUS} CPUs, not {0}")]
     Vcpus(usize),
     /// The RAM is zero, ragged or too large.
-    #[error("A machine has 64 KB to {MAX_RAM} bytes of RAM in steps of 64 KB, not {0} bytes")]
+    #[error("A machine has 64 KB to {limit} GB of RAM in steps of 64 KB, not {0} bytes", limit = MAX_RAM >> 30)]
     Ram(u64),
     /// More devices than the interrupt controller has inputs.
     #[error("The interrupt controller has no inputs left for {0} virtio devices")]

@@ -1,55 +1,184 @@
-//! The code cache: decoded blocks by identity, and which blocks were made from which page, so that a
-//! write to a page drops them. All vCPUs of a machine share one, behind its lock.
+//! The code cache: blocks by identity, their host code, the links between them, and which blocks were
+//! made from which page, so that a write to a page drops them. All vCPUs of a machine share one,
+//! behind its lock.
+
+mod arena;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use translator::addr::Pa;
 use translator::block::{Block, Key};
+use translator::code::Code;
 
-/// The most blocks that are kept; beyond it everything is dropped.
-const MAX_BLOCKS: usize = 1 << 17;
+pub use arena::Arena;
+use arena::Placement;
 
-/// Decoded blocks.
-#[derive(Default)]
+/// The most blocks that are kept; beyond it the interpreter's are dropped.
+const MAX_BLOCKS: usize = 1 << 18;
+
+/// A direct way out of a block: where the jump's displacement is, and where it goes while it is not
+/// joined.
+#[derive(Clone, Copy, Debug)]
+struct Site {
+    displacement: usize,
+    stub: usize,
+}
+
+/// The host code of a block.
+#[derive(Debug)]
+struct Translation {
+    placement: Placement,
+    stale: usize,
+    /// The links of other blocks that were joined to this one, if they are still there.
+    incoming: Vec<u64>,
+    /// The return addresses of its own link stubs, which name the links.
+    links: Vec<u64>,
+}
+
+struct Entry {
+    block: Arc<Block>,
+    translation: Option<Translation>,
+}
+
+/// Blocks and their translations.
 pub struct Cache {
-    blocks: HashMap<Key, Arc<Block>>,
+    blocks: HashMap<Key, Entry>,
     pages: HashMap<u64, Vec<Key>>,
+    arena: Arena,
+    /// The blocks whose code is in each region.
+    regions: Vec<Vec<Key>>,
+    /// The links of all blocks, by the return addresses of their stubs.
+    links: HashMap<u64, Site>,
 }
 
 impl Cache {
+    /// An empty cache.
+    ///
+    /// # Errors
+    /// Fails if the host gives no executable memory.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            blocks: HashMap::new(),
+            pages: HashMap::new(),
+            arena: Arena::new()?,
+            regions: vec![Vec::new(); arena::REGIONS],
+            links: HashMap::new(),
+        })
+    }
+
+    /// The host address of the way into generated code.
+    pub fn way_in(&self) -> u64 {
+        self.arena.way_in()
+    }
+
     /// The block with identity `key`.
     pub fn find(&self, key: &Key) -> Option<&Arc<Block>> {
-        self.blocks.get(key)
+        self.blocks.get(key).map(|entry| &entry.block)
+    }
+
+    /// The host address of the translation of the block with identity `key`.
+    pub fn entry(&self, key: &Key) -> Option<u64> {
+        let translation = self.blocks.get(key)?.translation.as_ref()?;
+        Some(self.arena.address(translation.placement.offset))
     }
 
     /// Adds a block.
     pub fn insert(&mut self, block: Arc<Block>) {
         if self.blocks.len() >= MAX_BLOCKS {
-            self.blocks.clear();
-            self.pages.clear();
+            self.drop_untranslated();
         }
         self.pages.entry(block.key.pa.page_number()).or_default().push(block.key);
-        self.blocks.insert(block.key, block);
+        self.blocks.insert(block.key, Entry { block, translation: None });
+    }
+
+    /// Blocks without host code are cheap to decode again.
+    fn drop_untranslated(&mut self) {
+        self.blocks.retain(|_, entry| entry.translation.is_some());
+        let blocks = &self.blocks;
+        for keys in self.pages.values_mut() {
+            keys.retain(|key| blocks.contains_key(key));
+        }
+        self.pages.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Whether a translation of `code` needs a region to be emptied first.
+    pub fn is_full(&self, code: &Code) -> bool {
+        self.arena.is_full(code.bytes.len())
+    }
+
+    /// Goes on to the next region of the arena and drops the blocks that were in it. No vCPU may be in
+    /// generated code.
+    pub fn empty_next_region(&mut self) {
+        self.arena.advance();
+        let region = self.arena.region();
+        for key in std::mem::take(&mut self.regions[region]) {
+            let here = self.blocks.get(&key).and_then(|e| e.translation.as_ref());
+            if here.is_some_and(|t| t.placement.region == region) {
+                self.remove(&key);
+                if let Some(keys) = self.pages.get_mut(&key.pa.page_number()) {
+                    keys.retain(|k| *k != key);
+                }
+            }
+        }
+    }
+
+    /// Places the translation of the block with identity `key` and gives its host address; `None` if
+    /// the block has been dropped meanwhile.
+    pub fn place(&mut self, key: &Key, code: &Code) -> Option<u64> {
+        let entry = self.blocks.get_mut(key)?;
+        let placement = self.arena.place(code);
+        let base = placement.offset;
+        let mut links = Vec::with_capacity(code.links.len());
+        for link in &code.links {
+            let address = self.arena.address(base + link.return_offset);
+            let site = Site { displacement: base + link.displacement, stub: base + link.stub };
+            self.links.insert(address, site);
+            links.push(address);
+        }
+        let stale = base + code.stale;
+        entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
+        self.regions[placement.region].push(*key);
+        Some(self.arena.address(base))
+    }
+
+    /// Joins the link whose stub returned to `link` to the block with identity `key`.
+    pub fn join(&mut self, link: u64, key: &Key) {
+        let Some(translation) = self.blocks.get_mut(key).and_then(|e| e.translation.as_mut()) else { return };
+        if let Some(site) = self.links.get(&link) {
+            self.arena.redirect(site.displacement, translation.placement.offset);
+            translation.incoming.push(link);
+        }
+    }
+
+    /// Drops one block: whoever comes to it by a link or a jump cache goes to the run loop instead.
+    fn remove(&mut self, key: &Key) {
+        let Some(Entry { translation: Some(translation), .. }) = self.blocks.remove(key) else { return };
+        self.arena.overwrite_entry(translation.placement.offset, translation.stale);
+        for site in translation.incoming.iter().filter_map(|link| self.links.get(link)) {
+            self.arena.redirect(site.displacement, site.stub);
+        }
+        for link in translation.links {
+            self.links.remove(&link);
+        }
     }
 
     /// Drops the blocks made from any of the `bytes` bytes at `pa`. Tells how many there were, and
     /// whether the page has any left.
     pub fn invalidate(&mut self, pa: Pa, bytes: u64) -> (usize, bool) {
-        let Some(keys) = self.pages.get_mut(&pa.page_number()) else { return (0, false) };
+        let Some(mut keys) = self.pages.remove(&pa.page_number()) else { return (0, false) };
         let before = keys.len();
-        let blocks = &mut self.blocks;
         keys.retain(|key| {
-            let length = blocks.get(key).map_or(0, |block| block.bytes().max(4));
+            let length = self.blocks.get(key).map_or(0, |e| e.block.bytes().max(4));
             let hit = key.pa.0 < pa.0 + bytes && pa.0 < key.pa.0 + length;
             if hit {
-                blocks.remove(key);
+                self.remove(key);
             }
             !hit
         });
         let (dropped, left) = (before - keys.len(), !keys.is_empty());
-        if !left {
-            self.pages.remove(&pa.page_number());
+        if left {
+            self.pages.insert(pa.page_number(), keys);
         }
         (dropped, left)
     }

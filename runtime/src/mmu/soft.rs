@@ -167,7 +167,8 @@ impl SoftTables {
         for (_, soft) in self.all_views().filter(|(view, _)| in_space(view.asid)) {
             flush_soft(soft, va, pages);
         }
-        let filter = (0..pages.min(PAGES_WORTH_A_SCAN)).fold(0, |f, i| f | filter_bit((va + i * PAGE_SIZE).0));
+        let filter =
+            (0..pages.min(PAGES_WORTH_A_SCAN)).fold(0, |f, i| f | filter_bit((va + i * PAGE_SIZE).0));
         let filter = if pages > PAGES_WORTH_A_SCAN { u64::MAX } else { filter };
         for (track, jumps) in self.tracks.iter_mut() {
             if track.asid.is_none_or(in_space) && jumps.pages & filter != 0 {

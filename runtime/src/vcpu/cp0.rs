@@ -88,8 +88,10 @@ impl Vcpu {
     /// Goes on after the current instruction, in the interrupt handler if one is due.
     pub(super) fn interrupt_after(&mut self) -> Result<(), Stop> {
         let result = self.redispatch_after();
-        if result.is_err() {
-            self.take_interrupt();
+        match result {
+            Err(_) => self.take_interrupt(),
+            // In a delay slot the branch comes first; the block's end then sees the alarm.
+            Ok(()) => self.doorbell.shared.raise(translator::cpu::alarm::INTERRUPT),
         }
         result
     }

@@ -20,7 +20,7 @@ impl Vcpu {
     /// Enters the handler of `exception`, raised by the instruction at the current site.
     pub(super) fn raise(&mut self, exception: Exception) -> Stop {
         self.enter_exception(exception);
-        Stop::Redispatch
+        Stop::Exception
     }
 
     /// The exception of an enabled floating-point condition.
@@ -61,7 +61,8 @@ impl Vcpu {
         let pair = va.0 >> 13;
         let context = self.cpu.cp0(Cp0::Context) & CONTEXT_BASE | (pair & 0x7_ffff) << 4;
         self.cpu.set_cp0(Cp0::Context, context);
-        let xcontext = self.cpu.cp0(Cp0::XContext) & XCONTEXT_BASE | va.0 >> 62 << 31 | (pair & 0x7ff_ffff) << 4;
+        let xcontext =
+            self.cpu.cp0(Cp0::XContext) & XCONTEXT_BASE | va.0 >> 62 << 31 | (pair & 0x7ff_ffff) << 4;
         self.cpu.set_cp0(Cp0::XContext, xcontext);
         let kept = self.cpu.cp0(Cp0::EntryHi) & ENTRY_HI_ASID;
         self.cpu.set_cp0(Cp0::EntryHi, va.0 & (3 << 62 | 0xff_ffff_e000) | kept);

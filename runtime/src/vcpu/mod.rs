@@ -2,8 +2,10 @@
 //! concern; `run` is the loop that drives them.
 
 mod cp0;
+mod enter;
 mod exception;
 mod interp;
+mod jit;
 mod memory;
 mod run;
 mod stub;
@@ -28,7 +30,9 @@ pub use run::{Engine, Outcome};
 /// Why an instruction did not simply go on to the next. The program counter is already where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Look the program counter up: an exception was entered, or the mode or the code changed.
+    /// The instruction raised an exception, whose handler the program counter is at.
+    Exception,
+    /// The instruction finished, and what comes next must be looked up.
     Redispatch,
     /// Leave to the run loop.
     Leave(Leave),
@@ -41,6 +45,8 @@ pub enum Leave {
     Wait,
     /// The guest called the hypervisor.
     Hypercall(u32),
+    /// The instruction has not run, and the block that begins with it must be interpreted.
+    Interpret,
 }
 
 /// What happened how often, for people.
@@ -48,6 +54,10 @@ pub enum Leave {
 pub struct Statistics {
     /// Guest instructions that ran.
     pub instructions: u64,
+    /// Blocks that were translated.
+    pub translated: u64,
+    /// Times that generated code came back to the run loop, by reason.
+    pub exits: BTreeMap<&'static str, u64>,
     /// Blocks that were decoded.
     pub decoded: u64,
     /// Blocks that were dropped because their bytes were written.
@@ -90,6 +100,10 @@ pub struct Vcpu {
     recent: Vec<Option<Recent>>,
     /// The epoch in which `recent` is good.
     recent_epoch: u64,
+    /// Why the last stub left generated code.
+    left: Option<Leave>,
+    /// The arena's state in which the jump caches are good.
+    arena_epoch: u64,
     /// How many instructions were granted in all; what is left is in `cpu.budget`.
     granted: u64,
     /// What happened how often.
@@ -101,7 +115,7 @@ const RECENT: usize = 4096;
 
 impl Vcpu {
     /// vCPU `number` of `machine`, as after reset. It stands still until it is run.
-    pub fn new(machine: Arc<Machine>, number: usize) -> Box<Self> {
+    pub fn new(machine: Arc<Machine>, number: usize) -> Self {
         let mut cpu = Cpu::new(machine.model, number as u32);
         cpu.mode |= machine.fixed_mode;
         cpu.ram_base = machine.ram.host_base();
@@ -109,7 +123,8 @@ impl Vcpu {
         cpu.alarm_address = std::ptr::from_ref(&doorbell.shared) as u64;
         let rules = Rules::LEGACY;
         cpu.fcsr = rules.reset().0;
-        let mut vcpu = Box::new(Self {
+        cpu.stubs = enter::stub_addresses();
+        let mut vcpu = Self {
             soft: SoftTables::new(cpu.mode, 0),
             tlb: Tlb::new(machine.model.tlb_entries),
             cpu,
@@ -121,10 +136,12 @@ impl Vcpu {
             deadline: None,
             recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
             recent_epoch: 0,
+            left: None,
+            arena_epoch: 0,
             granted: 0,
             statistics: Statistics::default(),
             machine,
-        });
+        };
         vcpu.select_tables();
         vcpu
     }

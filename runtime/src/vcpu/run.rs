@@ -19,6 +19,10 @@ use crate::memory::PageFlags;
 pub enum Engine {
     /// The interpreter alone.
     Interpreter,
+    /// Every block is translated before it first runs.
+    Jit,
+    /// Blocks are interpreted until they have shown that they run often.
+    Auto,
 }
 
 /// Why a run ended. The vCPU is at a settled point.
@@ -40,7 +44,6 @@ pub enum Outcome {
 impl Vcpu {
     /// Runs at most `grant` instructions, plus the delay slot of a branch that is the last.
     pub fn run(&mut self, engine: Engine, grant: u64) -> Outcome {
-        let Engine::Interpreter = engine;
         let mut left = grant as i64;
         loop {
             if let Some(outcome) = self.answer_alarm() {
@@ -51,12 +54,15 @@ impl Vcpu {
             }
             // The timer is looked at between batches, so a batch ends where the timer is due.
             let batch = self.instructions_to_deadline().unwrap_or(u64::MAX).clamp(1, left as u64);
-            let (ran, stop) = self.interpret(batch);
+            let (ran, stop) = match engine {
+                Engine::Interpreter => self.interpret(batch),
+                Engine::Jit | Engine::Auto => self.run_code(batch),
+            };
             left -= ran as i64;
             match stop {
                 Some(Leave::Wait) => return self.wait_outcome(),
                 Some(Leave::Hypercall(code)) => return Outcome::Hypercall(code),
-                None => {}
+                Some(Leave::Interpret) | None => {}
             }
         }
     }
@@ -96,7 +102,10 @@ impl Vcpu {
 
     /// Starts the vCPU at `address` with its registers as after reset.
     pub fn start(&mut self, address: u64) {
-        let before = std::mem::replace(&mut self.cpu, translator::cpu::Cpu::new(self.machine.model, self.number as u32));
+        let before = std::mem::replace(
+            &mut self.cpu,
+            translator::cpu::Cpu::new(self.machine.model, self.number as u32),
+        );
         self.cpu.mode |= self.machine.fixed_mode;
         self.cpu.ram_base = before.ram_base;
         self.cpu.alarm_address = before.alarm_address;
@@ -121,7 +130,7 @@ impl Vcpu {
     }
 
     /// Interprets until about `limit` instructions have run or the alarm is raised.
-    fn interpret(&mut self, limit: u64) -> (u64, Option<Leave>) {
+    pub(super) fn interpret(&mut self, limit: u64) -> (u64, Option<Leave>) {
         let mut ran = 0;
         while ran < limit && self.doorbell.shared.alarm.load(Ordering::Relaxed) == 0 {
             let Ok(block) = self.block_at_pc() else { continue };
@@ -130,12 +139,12 @@ impl Vcpu {
                 End::Interpret => self.run_pair(),
                 _ => interp::run_block(self, &block, room),
             };
-            ran += count as u64;
-            self.statistics.instructions += count as u64;
+            let finished = matches!(result, Err(Stop::Redispatch | Stop::Leave(_)));
+            let count = count as u64 + u64::from(finished);
+            ran += count;
+            self.statistics.instructions += count;
             if let Err(Stop::Leave(why)) = result {
-                // The instruction that left has finished.
-                self.statistics.instructions += 1;
-                return (ran + 1, Some(why));
+                return (ran, Some(why));
             }
         }
         (ran, None)
@@ -160,17 +169,24 @@ impl Vcpu {
     fn fetch(&mut self, va: Va, in_slot: bool) -> Result<Step, Stop> {
         self.site = Site { pc: va, in_slot };
         let pa = self.fetch_address(va)?.0;
-        let word = self.fetch_word(pa).ok_or(Exception::BusError(Intent::Fetch)).map_err(|e| self.raise(e))?;
+        let word =
+            self.fetch_word(pa).ok_or(Exception::BusError(Intent::Fetch)).map_err(|e| self.raise(e))?;
         Ok(Step::decode(word, self.machine.model, self.cpu.mode))
     }
 
     /// The physical address of the instruction at `va`, and its segment as a mode bit.
-    fn fetch_address(&mut self, va: Va) -> Result<(Pa, Mode), Stop> {
+    pub(super) fn fetch_address(&mut self, va: Va) -> Result<(Pa, Mode), Stop> {
+        let (pa, mapped, _) = self.fetch_place(va)?;
+        Ok((pa, mapped))
+    }
+
+    /// As [`Vcpu::fetch_address`], and whether the mapping holds in every address space.
+    pub(super) fn fetch_place(&mut self, va: Va) -> Result<(Pa, Mode, bool), Stop> {
         if va.0 & 3 != 0 {
             return Err(self.raise(Exception::AddressError(va, Intent::Fetch)));
         }
         let to = self.translate(va, Intent::Fetch).map_err(|e| self.raise(e))?;
-        Ok((to.pa, if to.mapped { Mode::MAPPED } else { Mode::empty() }))
+        Ok((to.pa, if to.mapped { Mode::MAPPED } else { Mode::empty() }, to.global))
     }
 
     fn fetch_word(&self, pa: Pa) -> Option<u32> {
@@ -209,7 +225,7 @@ impl Vcpu {
         }
     }
 
-    fn find_or_decode(&mut self, key: Key, va: Va) -> Result<Arc<Block>, Stop> {
+    pub(super) fn find_or_decode(&mut self, key: Key, va: Va) -> Result<Arc<Block>, Stop> {
         if let Some(block) = self.machine.cache().find(&key) {
             return Ok(Arc::clone(block));
         }

@@ -2,10 +2,11 @@
 //! them as they are; generated code reaches them through `enter`.
 
 use translator::addr::Va;
-use translator::cp0::{Cp0, Status};
-use translator::exception::Intent;
+use translator::cp0::Status;
+use translator::exception::{Exception, Intent};
 use translator::float::{Control, Fcsr};
-use translator::isa::Op;
+use translator::interp;
+use translator::isa::{Op, decode};
 use translator::machine::{Access, Raise};
 use translator::sem::operate;
 use translator::stub::Stub;
@@ -45,7 +46,8 @@ impl Vcpu {
             Stub::CacheOperation => {}
             Stub::ReadHardware => return self.read_hardware(immediate),
             Stub::Hypercall => self.leave_after(Leave::Hypercall(immediate))?,
-            Stub::Float => unreachable!("floating-point operations have three operands and their own way in"),
+            Stub::Float => self.float_instruction(immediate)?,
+            Stub::NeedFpu => return Err(self.refuse_fpu()),
             Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
             Stub::WriteFloatControl => self.write_float_control(immediate, args[0] as u32)?,
         }
@@ -67,15 +69,50 @@ impl Vcpu {
         Err(Stop::Leave(why))
     }
 
-    /// A floating-point operation by the rules, without the host's FPU.
+    /// A floating-point instruction by the exact rules. It touches no general register, whose values
+    /// may be in host registers.
+    fn float_instruction(&mut self, word: u32) -> Result<(), Stop> {
+        match decode(word) {
+            Some(insn) => interp::run_insn(self, insn),
+            None => Err(self.raise(Exception::ReservedInstruction)),
+        }
+    }
+
+    /// The first floating-point instruction of a block cannot run on the host's FPU.
+    fn refuse_fpu(&mut self) -> Stop {
+        if !self.cpu.status().contains(Status::CU1) {
+            return self.raise(Exception::CoprocessorUnusable(1));
+        }
+        let back = if self.site.in_slot { 4 } else { 0 };
+        self.cpu.pc = self.site.pc.0.wrapping_sub(back);
+        Stop::Leave(Leave::Interpret)
+    }
+
+    /// A floating-point operation by the exact rules.
     pub(super) fn run_float(&mut self, op: Op, operands: [u64; 3]) -> Result<u64, Stop> {
         let mut fcsr = Fcsr(self.cpu.fcsr);
         let result = operate(op, &mut fcsr, operands);
         self.cpu.fcsr = fcsr.0;
+        self.cpu.float_word = 0;
         result.map_err(|e| self.raise_float(e))
     }
 
+    /// Makes FCSR whole: the flags that the host's FPU has raised, and the cause of the last
+    /// operation that ran on it.
+    pub fn settle_float(&mut self) {
+        self.cpu.collect_float_flags();
+        if let Some(insn) = decode(std::mem::take(&mut self.cpu.float_word)).filter(|i| i.op != Op::Nop) {
+            let [fs, ft] = self.cpu.float_operands;
+            let mut fcsr = Fcsr(self.cpu.fcsr);
+            // Nothing is enabled while the host's FPU is used, so this raises nothing; its flags are
+            // the host's, and its result is already where it belongs.
+            let _ = operate(insn.op, &mut fcsr, [fs, ft, 0]);
+            self.cpu.fcsr = fcsr.0;
+        }
+    }
+
     fn read_float_control(&mut self, number: u32) -> u64 {
+        self.settle_float();
         let value = match Control::from_number(number) {
             Some(control) => Fcsr(self.cpu.fcsr).read(control),
             None if number == FLOAT_IMPLEMENTATION => self.machine.model.fir,
@@ -86,15 +123,12 @@ impl Vcpu {
 
     fn write_float_control(&mut self, number: u32, value: u32) -> Result<(), Stop> {
         let Some(control) = Control::from_number(number) else { return Ok(()) };
+        self.settle_float();
         let mut fcsr = Fcsr(self.cpu.fcsr);
         let result = fcsr.write(control, value, &self.rules);
         self.cpu.fcsr = fcsr.0;
+        self.cpu.refresh_float_state();
         result.map_err(|e| self.raise_float(e))
-    }
-
-    /// Whether coprocessor 1 is usable.
-    pub(super) fn fpu_is_usable(&self) -> bool {
-        Status::from_bits_retain(self.cpu.cp0(Cp0::Status)).contains(Status::CU1)
     }
 }
 

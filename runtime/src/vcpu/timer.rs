@@ -75,7 +75,8 @@ impl Vcpu {
 
     /// How many instructions may run before the timer's interrupt, by the clock of instructions.
     pub(super) fn instructions_to_deadline(&self) -> Option<u64> {
-        (self.machine.clock == Clock::Instructions).then(|| self.deadline.map(|d| d.saturating_sub(self.ticks())))?
+        (self.machine.clock == Clock::Instructions)
+            .then(|| self.deadline.map(|d| d.saturating_sub(self.ticks())))?
     }
 
     /// How long the timer's interrupt is away by the host's clock.

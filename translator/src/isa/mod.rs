@@ -1,4 +1,4 @@
-//! Instructions as data. [`Op`] and [`ROWS`] are made from the table in `table.rs`; the decoder, the
+//! Instructions as data. [`Op`] and its rows are made from the table in `table.rs`; the decoder, the
 //! disassembler and the encoder are loops over the rows. This module knows what an instruction looks
 //! like, never what it does.
 
@@ -10,7 +10,7 @@ pub mod text;
 use bitflags::bitflags;
 
 pub use decode::decode;
-pub use operand::{Operand, Role, Slot};
+pub use operand::{Form, Operand, Role, Slot};
 pub use table::Op;
 use table::ROWS;
 

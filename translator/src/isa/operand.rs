@@ -25,6 +25,15 @@ macro_rules! operands {
             $($(#[$doc])* $kind,)*
         }
 
+        impl Operand {
+            /// The name that the manual and the rows give the operand.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Operand::$kind => $name,)*
+                }
+            }
+        }
+
         /// The kind that a row means by `name`, with the letters of its fields.
         const fn kind_of(name: &[u8]) -> (Operand, u8, u8) {
             $(if bytes_equal(name, $name.as_bytes()) {
@@ -42,6 +51,8 @@ operands! {
     GprT = "rt", b't', 0;
     /// A general register.
     GprD = "rd", b'd', 0;
+    /// A general register whose number the ignored field `x` repeats, as the manual asks of software.
+    GprTwice = "rd2", b'd', b'x';
     /// A general register that may be left out, and is then `$0`.
     GprOptional = "rt?", b't', 0;
     /// A shift amount.
@@ -112,6 +123,61 @@ operands! {
     InsertSizeMiddle = "inssizem", b'm', b'a';
     /// The size of an inserted field that begins above bit 31.
     InsertSizeUpper = "inssizeu", b'm', b'a';
+}
+
+/// How an operand is written in assembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `$8`: a general register.
+    Gpr,
+    /// `$f8`: a floating-point register.
+    Fpr,
+    /// `$fcc1`: a floating-point condition code.
+    Condition,
+    /// `$12`: a register of a coprocessor, by its number.
+    Numbered,
+    /// `$12` or `$12, 1`: a register with a select.
+    Selected,
+    /// `12`: a signed number.
+    Decimal,
+    /// `0x12`: an unsigned number.
+    Hexadecimal,
+    /// The address of an instruction.
+    Target,
+    /// `4($8)`.
+    Memory,
+    /// `$4($8)`.
+    Indexed,
+}
+
+impl Operand {
+    /// How the operand is written.
+    pub const fn form(self) -> Form {
+        use Operand as O;
+        match self {
+            O::Gpr | O::GprT | O::GprD | O::GprTwice | O::GprOptional => Form::Gpr,
+            O::FprD | O::FprS | O::FprT | O::FprR => Form::Fpr,
+            O::Condition => Form::Condition,
+            O::FloatControl | O::Cop2Register => Form::Numbered,
+            O::Cp0 | O::Hardware => Form::Selected,
+            O::Shift | O::Signed | O::Position | O::PositionUpper => Form::Decimal,
+            O::ExtractSize | O::ExtractSizeUpper => Form::Decimal,
+            O::InsertSize | O::InsertSizeMiddle | O::InsertSizeUpper => Form::Decimal,
+            O::Unsigned | O::Cop2Immediate | O::Hint | O::HintD | O::SyncType => Form::Hexadecimal,
+            O::Code20 | O::Code10 | O::CodeLow | O::CodeTrap => Form::Hexadecimal,
+            O::Code19 | O::CodeHypcall | O::Code25 => Form::Hexadecimal,
+            O::Branch | O::Target => Form::Target,
+            O::Memory => Form::Memory,
+            O::Indexed => Form::Indexed,
+        }
+    }
+
+    /// Whether the operand may be left out, and is then 0.
+    pub const fn is_optional(self) -> bool {
+        use Operand as O;
+        let code = matches!(self, O::Code20 | O::Code10 | O::CodeLow | O::CodeTrap);
+        code || matches!(self, O::Code19 | O::CodeHypcall | O::SyncType | O::Condition | O::GprOptional)
+    }
 }
 
 /// An operand of one row: its kind, its role and where its fields are.
@@ -198,14 +264,9 @@ impl Slot {
             Operand::Signed | Operand::Memory => i64::from(raw as i16),
             Operand::Branch => pc.wrapping_add(4).wrapping_add(((raw as i16 as i64) << 2) as u64) as i64,
             Operand::Target => (pc.wrapping_add(4) & !0x0fff_ffff | u64::from(raw) << 2) as i64,
-            Operand::PositionUpper => i64::from(raw) + 32,
-            Operand::ExtractSize => i64::from(raw) + 1,
-            Operand::ExtractSizeUpper => i64::from(raw) + 33,
-            Operand::InsertSize | Operand::InsertSizeUpper => i64::from(raw) + 1 - i64::from(second),
-            Operand::InsertSizeMiddle => i64::from(raw) + 33 - i64::from(second),
-            _ => i64::from(raw),
+            _ => i64::from(raw) + self.bias(word),
         };
-        let second = if self.is_insert_size() { 0 } else { second };
+        let second = if self.has_shared_field() { 0 } else { second };
         Value { first, second }
     }
 
@@ -213,39 +274,66 @@ impl Slot {
     ///
     /// An insert size is counted from the position that `word` already has.
     pub fn put(&self, word: u32, value: Value, pc: u64) -> Option<u32> {
-        let position = if self.is_insert_size() { i64::from(self.second.get(word)) } else { 0 };
+        let raw = self.raw(word, value.first, pc)?;
+        let word = self.field.put(word, raw);
+        match self.kind {
+            Operand::GprTwice => Some(self.second.put(word, raw)),
+            _ if self.has_shared_field() => Some(word),
+            _ => (value.second <= self.second.max()).then(|| self.second.put(word, value.second)),
+        }
+    }
+
+    /// The field's bits for an assembly value.
+    fn raw(&self, word: u32, value: i64, pc: u64) -> Option<u32> {
         let raw = match self.kind {
-            Operand::Signed | Operand::Memory => i64::from(i16::try_from(value.first).ok()? as u16),
+            Operand::Signed | Operand::Memory => i64::from(i16::try_from(value).ok()? as u16),
             Operand::Branch => {
-                let distance = (value.first as u64).wrapping_sub(pc.wrapping_add(4)) as i64;
-                if distance & 3 != 0 {
-                    return None;
-                }
-                i64::from(i16::try_from(distance >> 2).ok()? as u16)
+                let distance = (value as u64).wrapping_sub(pc.wrapping_add(4)) as i64;
+                let words = i16::try_from(distance >> 2).ok()?;
+                (distance & 3 == 0).then_some(i64::from(words as u16))?
             }
             Operand::Target => {
-                let target = value.first as u64;
-                if target & 3 != 0 || (target ^ pc.wrapping_add(4)) & !0x0fff_ffff != 0 {
-                    return None;
-                }
-                (target >> 2 & 0x03ff_ffff) as i64
+                let reachable = (value as u64 ^ pc.wrapping_add(4)) & !0x0fff_ffff == 0;
+                (reachable && value & 3 == 0).then_some(value >> 2 & 0x03ff_ffff)?
             }
-            Operand::PositionUpper => value.first - 32,
-            Operand::ExtractSize => value.first - 1,
-            Operand::ExtractSizeUpper => value.first - 33,
-            Operand::InsertSize | Operand::InsertSizeUpper => value.first - 1 + position,
-            Operand::InsertSizeMiddle => value.first - 33 + position,
-            _ => value.first,
+            _ if self.is_insert_size() && value < 1 => return None,
+            _ => value.checked_sub(self.bias(word))?,
         };
-        let raw = u32::try_from(raw).ok().filter(|raw| *raw <= self.field.max())?;
-        let word = self.field.put(word, raw);
-        if self.is_insert_size() {
-            return Some(word);
+        u32::try_from(raw).ok().filter(|raw| *raw <= self.field.max())
+    }
+
+    /// The assembly values that fit, beside targets, which depend on the address. For an insert size
+    /// they depend on the position that `word` already has.
+    pub fn range(&self, word: u32) -> std::ops::RangeInclusive<i64> {
+        match self.kind {
+            Operand::Signed | Operand::Memory => i64::from(i16::MIN)..=i64::from(i16::MAX),
+            _ => {
+                let bias = self.bias(word);
+                let least = if self.is_insert_size() { bias.max(1) } else { bias };
+                least..=bias + i64::from(self.field.max())
+            }
         }
-        (value.second <= self.second.max()).then(|| self.second.put(word, value.second))
+    }
+
+    /// The assembly value that the field stores as 0.
+    fn bias(&self, word: u32) -> i64 {
+        let position = i64::from(self.second.get(word));
+        match self.kind {
+            Operand::PositionUpper => 32,
+            Operand::ExtractSize => 1,
+            Operand::ExtractSizeUpper => 33,
+            Operand::InsertSize | Operand::InsertSizeUpper => 1 - position,
+            Operand::InsertSizeMiddle => 33 - position,
+            _ => 0,
+        }
     }
 
     const fn is_insert_size(&self) -> bool {
         matches!(self.kind, Operand::InsertSize | Operand::InsertSizeMiddle | Operand::InsertSizeUpper)
+    }
+
+    /// Whether the second field is no part of the operand's own value.
+    const fn has_shared_field(&self) -> bool {
+        self.is_insert_size() || matches!(self.kind, Operand::GprTwice)
     }
 }

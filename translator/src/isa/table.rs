@@ -303,13 +303,13 @@ instructions! {
     /// Multiply word to a general register.
     Mul = "mul", "=rd rs rt", "011100 sssss ttttt ddddd 00000 000010", M32, [];
     /// Count leading zeros in word.
-    Clz = "clz", "=rd rs", "011100 sssss xxxxx ddddd 00000 100000", M32, [];
+    Clz = "clz", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100000", M32, [];
     /// Count leading ones in word.
-    Clo = "clo", "=rd rs", "011100 sssss xxxxx ddddd 00000 100001", M32, [];
+    Clo = "clo", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100001", M32, [];
     /// Count leading zeros in doubleword.
-    Dclz = "dclz", "=rd rs", "011100 sssss xxxxx ddddd 00000 100100", M64, [WIDE];
+    Dclz = "dclz", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100100", M64, [WIDE];
     /// Count leading ones in doubleword.
-    Dclo = "dclo", "=rd rs", "011100 sssss xxxxx ddddd 00000 100101", M64, [WIDE];
+    Dclo = "dclo", "=rd2 rs", "011100 sssss xxxxx ddddd 00000 100101", M64, [WIDE];
     /// Software debug breakpoint.
     Sdbbp = "sdbbp", "code20", "011100 cccccccccccccccccccc 111111", M32, [TRAP | SENSITIVE];
 
@@ -379,7 +379,7 @@ instructions! {
     /// Wait for an interrupt.
     Wait = "wait", "code19", "010000 1 ccccccccccccccccccc 100000", M32, [PRIVILEGED | SENSITIVE];
     /// Call the hypervisor (virtualisation module).
-    Hypcall = "hypcall", "hcode", "010000 1 00000000 cccccccccc 0 101000", R2, [SENSITIVE | HYPERCALL];
+    Hypcall = "hypcall", "hcode", "010000 1 0000 cccccccccc 00000 101000", R2, [SENSITIVE | HYPERCALL];
 
     // Coprocessor 1: moves and branches.
     /// Move word from FPU.

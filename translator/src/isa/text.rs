@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::operand::{Operand, Slot, Value};
+use super::operand::{Form, Operand, Slot, Value};
 use super::{Insn, decode};
 
 /// General registers by their o32 names, as MARS and SPIM show them.
@@ -48,7 +48,7 @@ pub fn print(insn: Insn, pc: u64, names: Names) -> String {
     for (index, slot) in row.operands().iter().enumerate() {
         let value = slot.get(insn.word, pc);
         let rest_is_zero = row.operands()[index..].iter().all(|s| s.get(insn.word, pc).first == 0);
-        if is_left_out(slot, value, rest_is_zero) {
+        if is_left_out(index, slot.kind, value.first == 0, rest_is_zero) {
             continue;
         }
         text.push_str(separator);
@@ -58,42 +58,41 @@ pub fn print(insn: Insn, pc: u64, names: Names) -> String {
     text
 }
 
-/// The text of `word` at address `pc`: the instruction, or `.word` for a reserved encoding.
+/// The text of `word` at address `pc`: the instruction, or `.word` for a reserved encoding and for one
+/// whose operands have no assembly form.
 pub fn print_word(word: u32, pc: u64, names: Names) -> String {
-    decode(word).map_or_else(|| format!(".word {word:#010x}"), |insn| print(insn, pc, names))
+    let insn = decode(word).filter(|insn| is_writable(*insn, pc));
+    insn.map_or_else(|| format!(".word {word:#010x}"), |insn| print(insn, pc, names))
 }
 
-fn is_left_out(slot: &Slot, value: Value, rest_is_zero: bool) -> bool {
-    use Operand as O;
-    match slot.kind {
-        O::Code20 | O::Code10 | O::CodeLow | O::CodeTrap | O::Code19 | O::CodeHypcall | O::SyncType => {
-            rest_is_zero
-        }
-        O::Condition | O::GprOptional => value.first == 0,
-        _ => false,
+/// Whether every operand has a value that may be written: a bit field can be encoded as if it ended
+/// before it begins.
+fn is_writable(insn: Insn, pc: u64) -> bool {
+    insn.op.row().operands().iter().all(|slot| slot.put(insn.word, slot.get(insn.word, pc), pc).is_some())
+}
+
+/// Optional operands are left out when they are 0: a leading one by itself, a trailing one if what
+/// follows is 0 too. A trailing condition is written always, because other assemblers want it.
+fn is_left_out(index: usize, kind: Operand, is_zero: bool, rest_is_zero: bool) -> bool {
+    match kind {
+        Operand::Condition => index == 0 && is_zero,
+        kind => kind.is_optional() && rest_is_zero,
     }
 }
 
 fn push_operand(text: &mut String, slot: &Slot, value: Value, names: Names) {
-    use Operand as O;
     let number = value.first as u8;
-    let result = match slot.kind {
-        O::Gpr | O::GprT | O::GprD | O::GprOptional => write!(text, "{}", names.gpr(number)),
-        O::FprD | O::FprS | O::FprT | O::FprR => write!(text, "$f{number}"),
-        O::Condition => write!(text, "$fcc{number}"),
-        O::FloatControl | O::Cop2Register => write!(text, "${number}"),
-        O::Cp0 | O::Hardware if value.second == 0 => write!(text, "${number}"),
-        O::Cp0 | O::Hardware => write!(text, "${number}, {}", value.second),
-        O::Memory => write!(text, "{}({})", value.first, names.gpr(value.second as u8)),
-        O::Indexed => write!(text, "{}({})", names.gpr(number), names.gpr(value.second as u8)),
-        O::Branch | O::Target | O::Unsigned => write!(text, "{:#x}", value.first),
-        O::Code20 | O::Code10 | O::CodeLow | O::CodeTrap | O::Code19 | O::CodeHypcall | O::Code25 => {
-            write!(text, "{:#x}", value.first)
-        }
-        O::Hint | O::HintD | O::SyncType | O::Cop2Immediate => write!(text, "{:#x}", value.first),
-        O::Shift | O::Signed | O::Position | O::PositionUpper => write!(text, "{}", value.first),
-        O::ExtractSize | O::ExtractSizeUpper => write!(text, "{}", value.first),
-        O::InsertSize | O::InsertSizeMiddle | O::InsertSizeUpper => write!(text, "{}", value.first),
+    let result = match slot.kind.form() {
+        Form::Gpr => write!(text, "{}", names.gpr(number)),
+        Form::Fpr => write!(text, "$f{number}"),
+        Form::Condition => write!(text, "$fcc{number}"),
+        Form::Numbered => write!(text, "${number}"),
+        Form::Selected if value.second == 0 => write!(text, "${number}"),
+        Form::Selected => write!(text, "${number}, {}", value.second),
+        Form::Memory => write!(text, "{}({})", value.first, names.gpr(value.second as u8)),
+        Form::Indexed => write!(text, "{}({})", names.gpr(number), names.gpr(value.second as u8)),
+        Form::Target | Form::Hexadecimal => write!(text, "{:#x}", value.first),
+        Form::Decimal => write!(text, "{}", value.first),
     };
     debug_assert!(result.is_ok(), "writing to a String never fails");
 }

@@ -9,8 +9,8 @@ mod operate;
 pub mod system;
 
 pub use branch::{Branch, Target, branch};
-pub use operate::{compare_condition, operate};
 pub use float::{FloatShape, Kind as FloatKind, float_shape};
+pub use operate::{compare_condition, operate};
 
 use crate::isa::{Classes, Insn};
 use crate::machine::Machine;

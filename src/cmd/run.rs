@@ -1,0 +1,38 @@
+//! `myvmm run`: boots a kernel that the user names. It must not know how a machine or a console works.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::console::keys;
+use crate::exit;
+use crate::options::MachineOptions;
+use crate::session::Session;
+
+/// Boot a MIPS64 Linux kernel on the virtual board.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{}\n{}", keys::HELP, exit::CODES), max_term_width = 100)]
+pub struct Run {
+    /// The kernel: a vmlinux, or a vmlinuz that is an ELF file
+    #[arg(long, value_name = "FILE")]
+    kernel: PathBuf,
+    /// The initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineOptions,
+}
+
+impl Run {
+    /// Runs the machine until it ends; gives myvmm's exit code.
+    ///
+    /// # Errors
+    /// Fails if the machine cannot be built or the host fails it.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        let config = self.machine.config(self.kernel, self.initrd, "")?;
+        let closing =
+            Session { config, reboots: !self.machine.no_reboot, stats: self.machine.stats }.run()?;
+        Ok(closing.end.exit_code())
+    }
+}

@@ -1,0 +1,152 @@
+//! How myvmm ends when something went wrong: which exit code, and which sentence. It must not know how machines or
+//! terminals work.
+
+use std::fmt::Write as _;
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+
+use runtime::load::LoadError;
+use runtime::vm::VmError;
+
+/// The exit codes, for `--help`.
+pub const CODES: &str = "\
+Exit codes:
+  0  the guest turned its power off, or the user left with Ctrl-A x
+  1  myvmm failed, or the host failed it
+  2  the command line or a file it names was refused
+  3  the guest's kernel panicked
+  Ended by a signal, myvmm passes the signal on, once the terminal is as it was.";
+
+/// Myvmm, or the host below it, failed.
+pub const FAILED: u8 = 1;
+/// What the user gave was refused.
+pub const REFUSED: u8 = 2;
+/// The guest's kernel panicked.
+pub const PANICKED: u8 = 3;
+
+/// The command line asks for what cannot be.
+#[derive(Debug)]
+pub struct Refused(pub String);
+
+impl Refused {
+    /// What the user gave led to `error`.
+    pub fn because(error: impl std::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Says what went wrong on standard error, and gives the exit code for it.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("myvmm: {}", sentence(error));
+    code(error).into()
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    let refused = match error.downcast_ref::<VmError>() {
+        Some(VmError::Board(_) | VmError::Load(_) | VmError::Target { .. }) => true,
+        Some(VmError::Ram(_) | VmError::Thread(_)) => false,
+        None => error.is::<Refused>() || matches!(error.downcast_ref(), Some(image::Error::BadMirror { .. })),
+    };
+    if refused { REFUSED } else { FAILED }
+}
+
+/// The error with its causes and, where there is one, what to do.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    let mut last = String::new();
+    for cause in error.chain() {
+        let text = words(cause);
+        // A transparent error says the same as its source.
+        if text != last {
+            let gap = if last.is_empty() { "" } else { ": " };
+            // Writing to a string cannot fail.
+            let _ = write!(sentence, "{gap}{text}");
+        }
+        last = text;
+    }
+    match error.downcast_ref::<VmError>().and_then(advice) {
+        Some(advice) => format!("{sentence}; {advice}"),
+        None => sentence,
+    }
+}
+
+/// What an error says, without the host's number for it.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
+/// Which option could help.
+fn advice(error: &VmError) -> Option<&'static str> {
+    const KERNEL: &str =
+        "--kernel takes the vmlinux or the ELF vmlinuz of a 64-bit little-endian MIPS kernel";
+    const MEMORY: &str = "give the machine more with --mem";
+    match error {
+        VmError::Board(_) => Some("see --mem and --smp"),
+        VmError::Ram(_) => Some("ask for less with --mem"),
+        VmError::Target { .. } => Some(KERNEL),
+        VmError::Thread(_) => None,
+        VmError::Load(error) => match error {
+            LoadError::Unreadable { .. } => Some("check its name and permissions"),
+            LoadError::TooLarge { .. } | LoadError::OutsideRam { .. } | LoadError::TooLittleMemory { .. } => {
+                Some(MEMORY)
+            }
+            LoadError::NotElf { .. }
+            | LoadError::WrongMachine { .. }
+            | LoadError::NotExecutable { .. }
+            | LoadError::Empty { .. }
+            | LoadError::Mapped { .. } => Some(KERNEL),
+            LoadError::Damaged { .. } => Some("get the file again"),
+            LoadError::DeviceTree { .. } | LoadError::Refused { .. } => None,
+        },
+    }
+}
+
+/// From now on a panic of any thread, which is a bug of myvmm, ends the program with a sentence: a machine that
+/// lacks a thread is of no use.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("myvmm: {}", bug(panic));
+        std::process::exit(FAILED.into());
+    }));
+}
+
+fn bug(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let what = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+    let what = what.replace('\n', " ");
+    format!("Internal error{place}: {what}; this is a bug of myvmm, please report it with the command line")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_one_sentence_and_refused() {
+        let source = io::Error::from_raw_os_error(2);
+        let error = VmError::Load(LoadError::Unreadable { file: "a file".into(), source }).into();
+        let expected = "Cannot read a file: No such file or directory; check its name and permissions";
+        assert_eq!(sentence(&error), expected);
+        assert_eq!(code(&error), REFUSED);
+    }
+
+    #[test]
+    fn a_host_without_threads_is_a_failure() {
+        let error = VmError::Thread(io::Error::from_raw_os_error(11)).into();
+        assert_eq!(code(&error), FAILED);
+        assert!(sentence(&error).starts_with("Cannot start a thread of the machine: "));
+    }
+}

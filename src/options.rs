@@ -1,0 +1,155 @@
+//! The options that every command with a machine has, and what they mean to the runtime. It must not know what is
+//! booted.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use runtime::vcpu::Engine;
+use runtime::vm::Config;
+
+use crate::exit::Refused;
+
+/// What a kernel for MIPS keeps of its command line (`COMMAND_LINE_SIZE`), without the zero at its end. The runtime
+/// adds a word if the memory is small.
+const LONGEST_COMMAND_LINE: usize = 4095 - " nokaslr".len();
+
+/// A kernel that panics asks for a reset at once; the session knows the one from the other. What the user appends
+/// comes later, and so wins.
+const PANIC_ENDS: &str = "panic=-1";
+
+/// How a machine is built and run.
+#[derive(Clone, Debug, Args)]
+pub struct MachineOptions {
+    /// Memory: a number with K, M or G; without, M is meant
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
+    mem: u64,
+    /// Number of CPUs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    smp: usize,
+    /// What runs the guest's code: interp, jit, or auto for each where it is better
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
+    engine: EngineChoice,
+    /// Words to add to the kernel's command line
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    append: String,
+    /// Print statistics to standard error at the end
+    #[arg(long)]
+    pub stats: bool,
+    /// End instead of rebooting
+    #[arg(long)]
+    pub no_reboot: bool,
+}
+
+/// What runs the guest's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// Interpret what is cold, translate what is warm
+    Auto,
+    /// Translate everything
+    Jit,
+    /// Interpret everything
+    Interp,
+}
+
+impl From<EngineChoice> for Engine {
+    fn from(choice: EngineChoice) -> Self {
+        match choice {
+            EngineChoice::Auto => Self::Auto,
+            EngineChoice::Jit => Self::Jit,
+            EngineChoice::Interp => Self::Interpreter,
+        }
+    }
+}
+
+impl MachineOptions {
+    /// The machine of these options that boots `kernel`. `words` go to the kernel's command line before those of
+    /// the user.
+    ///
+    /// # Errors
+    /// Refuses a command line that the kernel would cut.
+    pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
+        Ok(Config {
+            kernel,
+            initrd,
+            command_line: self.command_line(words)?,
+            ram: self.mem,
+            vcpus: self.smp,
+            model: &translator::model::MIPS64R2,
+            engine: self.engine.into(),
+            counted: self.stats,
+        })
+    }
+
+    fn command_line(&self, words: &str) -> Result<String, Refused> {
+        let parts = [PANIC_ENDS, words, self.append.trim()];
+        let line = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        if line.len() > LONGEST_COMMAND_LINE {
+            return Err(Refused(format!(
+                "The kernel's command line has {} bytes, and the kernel takes {LONGEST_COMMAND_LINE}; \
+                 shorten --append",
+                line.len()
+            )));
+        }
+        Ok(line)
+    }
+}
+
+/// Reads a size: a number of MB, or of what the letter behind it says.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((end, 'k' | 'K')) => (&text[..end], 10),
+        Some((end, 'm' | 'M')) => (&text[..end], 20),
+        Some((end, 'g' | 'G')) => (&text[..end], 30),
+        _ => (text, 20),
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "write a whole number and K, M or G, as in 512M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    use super::*;
+
+    fn options(words: &[&str]) -> MachineOptions {
+        let command = MachineOptions::augment_args(clap::Command::new("test").no_binary_name(true));
+        MachineOptions::from_arg_matches(&command.get_matches_from(words)).unwrap()
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = [("512M", 512 << 20), ("1g", 1 << 30), ("65536K", 64 << 20), ("64", 64 << 20), ("0", 0)];
+        for (text, bytes) in sizes {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "M", "1.5G", "-1M", "12MB", "1T", "99999999999999999999", "18446744073709551615G"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_users_words_come_last() {
+        let options = options(&["--append", " panic=5 "]);
+        assert_eq!(options.command_line("quiet").unwrap(), "panic=-1 quiet panic=5");
+        assert_eq!(options.command_line("").unwrap(), "panic=-1 panic=5");
+    }
+
+    #[test]
+    fn a_command_line_that_would_be_cut_is_refused() {
+        assert!(options(&["--append", &"x".repeat(4000)]).command_line("").is_ok());
+        assert!(options(&["--append", &"x".repeat(4090)]).command_line("").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        crate::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,169 @@
+//! Statistics for people: what the vCPUs did and how long it took. It must not know how a machine works.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use runtime::vcpu::Statistics;
+use rustix::time::{ClockId, clock_gettime};
+
+type Count = fn(&Statistics) -> u64;
+
+/// What is counted, and under which name. Exceptions have names of their own.
+const COUNTS: [(&str, Count); 6] = [
+    ("instructions", |one| one.instructions),
+    ("blocks decoded", |one| one.decoded),
+    ("blocks invalidated", |one| one.invalidated),
+    ("page walks", |one| one.walks),
+    ("soft-TLB misses", |one| one.soft_misses),
+    ("device accesses", |one| one.device_accesses),
+];
+
+/// Statistics of all machines of a session. Clones share them.
+#[derive(Clone)]
+pub struct Report {
+    started: Instant,
+    vcpus: Arc<Mutex<Vec<Statistics>>>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { started: Instant::now(), vcpus: Arc::default() }
+    }
+}
+
+impl Report {
+    /// Adds what a machine's vCPUs did.
+    pub fn add(&self, machine: &[Statistics]) {
+        let mut vcpus = self.lock();
+        if vcpus.len() < machine.len() {
+            vcpus.resize_with(machine.len(), Statistics::default);
+        }
+        for (sum, one) in vcpus.iter_mut().zip(machine) {
+            accumulate(sum, one);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Statistics>> {
+        self.vcpus.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn accumulate(sum: &mut Statistics, one: &Statistics) {
+    sum.instructions += one.instructions;
+    sum.decoded += one.decoded;
+    sum.invalidated += one.invalidated;
+    sum.walks += one.walks;
+    sum.device_accesses += one.device_accesses;
+    sum.soft_misses += one.soft_misses;
+    for (name, count) in &one.exceptions {
+        *sum.exceptions.entry(name).or_default() += count;
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let vcpus = self.lock();
+        if vcpus.is_empty() {
+            return writeln!(out, "myvmm: no statistics, because the machine did not stop in time");
+        }
+        let table = Table::new(&vcpus, self.started.elapsed(), processor_time());
+        table.fmt(out)
+    }
+}
+
+/// What the process used of the host's processors.
+fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
+/// Rows of a name and a value a vCPU, with the sum at the end if there are several.
+struct Table {
+    rows: Vec<(String, Vec<String>)>,
+}
+
+impl Table {
+    fn new(vcpus: &[Statistics], elapsed: Duration, used: Duration) -> Self {
+        let mut table = Self { rows: Vec::new() };
+        if vcpus.len() > 1 {
+            let names = (0..vcpus.len()).map(|number| format!("vCPU {number}"));
+            table.rows.push((String::new(), names.chain(["all".to_owned()]).collect()));
+        }
+        let mut total = Statistics::default();
+        vcpus.iter().for_each(|one| accumulate(&mut total, one));
+        for (name, count) in COUNTS {
+            table.add(name.to_owned(), vcpus, count);
+        }
+        for name in total.exceptions.keys() {
+            let count = |one: &Statistics| one.exceptions.get(name).copied().unwrap_or(0);
+            table.add(format!("exceptions: {name}"), vcpus, count);
+        }
+        table.add_times(total.instructions, elapsed, used);
+        table
+    }
+
+    fn add(&mut self, name: String, vcpus: &[Statistics], count: impl Fn(&Statistics) -> u64) {
+        let counts: Vec<u64> = vcpus.iter().map(count).collect();
+        let sum = (counts.len() > 1).then(|| counts.iter().sum());
+        self.rows.push((name, counts.into_iter().chain(sum).map(grouped).collect()));
+    }
+
+    fn add_times(&mut self, instructions: u64, elapsed: Duration, used: Duration) {
+        let (elapsed, used) = (elapsed.as_secs_f64(), used.as_secs_f64());
+        let speed = if used > 0.0 { instructions as f64 / used / 1e6 } else { 0.0 };
+        let times = [("seconds", elapsed), ("seconds of host CPU", used), ("MIPS, by host CPU time", speed)];
+        self.rows.extend(times.map(|(name, value)| (name.to_owned(), vec![format!("{value:.2}")])));
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let name_width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let values = self.rows.iter().flat_map(|(_, values)| values);
+        let width = values.map(String::len).max().unwrap_or(0);
+        for (name, values) in &self.rows {
+            write!(out, "{name:name_width$}")?;
+            for value in values {
+                write!(out, "  {value:>width$}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let expected = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
+        for (number, text) in expected {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn several_vcpus_are_columns_and_a_sum() {
+        let one =
+            Statistics { instructions: 1000, exceptions: [("interrupt", 2)].into(), ..Default::default() };
+        let table = Table::new(&[one.clone(), one], Duration::from_secs(2), Duration::from_millis(1));
+        let text = table.to_string();
+        let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+        let words = |start: &str| line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words("instructions"), ["instructions", "1,000", "1,000", "2,000"]);
+        assert_eq!(words("exceptions: i"), ["exceptions:", "interrupt", "2", "2", "4"]);
+        assert_eq!(words("seconds "), ["seconds", "2.00"]);
+        assert_eq!(words("MIPS"), ["MIPS,", "by", "host", "CPU", "time", "2.00"]);
+        assert_eq!(line("instructions").len(), line("blocks decoded").len());
+    }
+}

@@ -1,0 +1,287 @@
+//! A machine at the console from its start to its end, over any number of reboots. The machine runs on a thread of its
+//! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
+//! know what is booted.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+use std::{io, mem};
+
+use anyhow::Context as _;
+use runtime::machine::{Control, Ending};
+use runtime::vm::{Config, Vm, VmError};
+use signal_hook::consts::{SIGCONT, SIGTSTP};
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::console::keys;
+use crate::console::line::Line;
+use crate::console::output::{Output, Rest, Seen};
+use crate::console::{self, Console};
+use crate::exit;
+use crate::report::Report;
+
+/// How long a machine that is to end may take for it before the process ends without its statistics.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What to run, and how.
+pub struct Session {
+    /// The machine.
+    pub config: Config,
+    /// Whether a machine that resets starts again.
+    pub reboots: bool,
+    /// Whether statistics are printed at the end.
+    pub stats: bool,
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The guest turned its power off.
+    PoweredOff,
+    /// The guest reset itself, and that was to be the end.
+    Reset,
+    /// The guest's kernel panicked, and said this.
+    Panicked(String),
+    /// The guest reset itself before it printed anything: it would do so for ever.
+    Mute,
+    /// The person at the console left.
+    Left,
+}
+
+impl End {
+    /// The exit code that tells it.
+    pub fn exit_code(&self) -> std::process::ExitCode {
+        if self.is_orderly() { 0.into() } else { exit::PANICKED.into() }
+    }
+
+    /// Whether guest and user ended as they meant to.
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Self::PoweredOff | Self::Reset | Self::Left)
+    }
+}
+
+/// How a session ended.
+pub struct Closing {
+    /// Why.
+    pub end: End,
+    /// The status of the script that the guest's image ran.
+    pub script_status: Option<u8>,
+}
+
+/// What the main thread waits for.
+enum Event {
+    Console(console::Event),
+    /// A machine starts, with these switches.
+    Started(Arc<Control>),
+    /// The last machine has ended.
+    Ended(Result<End, VmError>),
+}
+
+impl From<console::Event> for Event {
+    fn from(event: console::Event) -> Self {
+        Self::Console(event)
+    }
+}
+
+/// Why the main thread stopped waiting.
+enum Stop {
+    Ended(Result<End, VmError>),
+    Left,
+    OutputFailed(io::Error),
+    Signal(i32),
+}
+
+impl Session {
+    /// Runs the machine on standard input and output until it ends for good.
+    ///
+    /// # Errors
+    /// Fails if the machine cannot be built or the host fails it. A signal that ends the session ends the process.
+    pub fn run(self) -> anyhow::Result<Closing> {
+        let (events, happened) = channel();
+        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
+        let stats = self.stats;
+        let course = Course {
+            config: self.config,
+            reboots: self.reboots,
+            seen: seen.clone(),
+            line: Arc::clone(&line),
+            report: report.clone(),
+            events: events.clone(),
+        };
+        let first = course.build()?;
+        let console = Console::open(line, &events)?;
+        drop(events);
+        thread::Builder::new()
+            .name("machine".into())
+            .spawn(move || course.follow(first))
+            .context("Cannot start a thread of the machine")?;
+
+        let stop = Desk { console: &console, happened, control: None }.wait();
+        let is_terminal = console.is_terminal();
+        drop(console);
+        let seen = mem::take(&mut *seen.lock());
+        if is_terminal && seen.is_within_line() {
+            eprintln!();
+        }
+        if stats {
+            eprint!("{report}");
+        }
+        conclude(stop, seen.script_status)
+    }
+}
+
+fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
+    let end = match stop {
+        Stop::Ended(end) => end?,
+        Stop::Left => End::Left,
+        Stop::OutputFailed(error) => {
+            return Err(error).context("Cannot write what the guest prints to standard output");
+        }
+        Stop::Signal(signal) => {
+            emulate_default_handler(signal).context("Cannot end as the signal asks")?;
+            End::Left
+        }
+    };
+    match &end {
+        End::Panicked(message) => eprintln!("myvmm: The guest's kernel panicked: {message}"),
+        End::Mute => eprintln!(
+            "myvmm: The guest reset itself before it printed anything; see more with --append earlycon"
+        ),
+        End::PoweredOff | End::Reset | End::Left => {}
+    }
+    Ok(Closing { end, script_status })
+}
+
+/// The course of a session: one machine after the other.
+struct Course {
+    config: Config,
+    reboots: bool,
+    seen: Seen,
+    line: Arc<Line>,
+    report: Report,
+    events: Sender<Event>,
+}
+
+impl Course {
+    fn build(&self) -> Result<(Vm, Rest), VmError> {
+        let (output, rest) = Output::new(self.seen.clone(), self.events.clone());
+        Ok((Vm::build(&self.config, Box::new(output))?, rest))
+    }
+
+    /// Runs machine after machine, and says how the last one ended.
+    fn follow(self, first: (Vm, Rest)) {
+        let end = self.run_all(first);
+        // Nobody hears it if the session is already over.
+        let _ = self.events.send(Event::Ended(end));
+    }
+
+    fn run_all(&self, (mut vm, mut rest): (Vm, Rest)) -> Result<End, VmError> {
+        loop {
+            let ending = self.run_one(vm)?;
+            if ending == Ending::Quit {
+                return Ok(End::Left);
+            }
+            rest.wait();
+            if let Some(end) = self.judge(ending) {
+                return Ok(end);
+            }
+            *self.seen.lock() = Default::default();
+            (vm, rest) = self.build()?;
+        }
+    }
+
+    fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
+        self.line.connect(vm.serial_input());
+        // Without a listener the process is about to end.
+        let _ = self.events.send(Event::Started(vm.control()));
+        let (ending, statistics) = vm.run()?;
+        self.report.add(&statistics);
+        Ok(ending)
+    }
+
+    /// Whether the ending of one machine is the end of all.
+    fn judge(&self, ending: Ending) -> Option<End> {
+        let seen = self.seen.lock();
+        match (ending, &seen.panic) {
+            (_, Some(message)) => Some(End::Panicked(message.clone())),
+            (Ending::Reset, None) if !seen.spoke => Some(End::Mute),
+            (Ending::Reset, None) => (!self.reboots).then_some(End::Reset),
+            (Ending::PowerOff, None) => Some(End::PoweredOff),
+            (Ending::Quit, None) => Some(End::Left),
+        }
+    }
+}
+
+/// Where the main thread sits.
+struct Desk<'a> {
+    console: &'a Console,
+    happened: Receiver<Event>,
+    control: Option<Arc<Control>>,
+}
+
+impl Desk<'_> {
+    /// Answers what happens until something is the end.
+    fn wait(mut self) -> Stop {
+        loop {
+            let stop = match self.happened.recv() {
+                Ok(Event::Ended(end)) => return Stop::Ended(end),
+                Ok(Event::Started(control)) => {
+                    self.control = Some(control);
+                    continue;
+                }
+                Ok(Event::Console(event)) => self.answer(event),
+                Err(_) => Some(Stop::Left),
+            };
+            if let Some(stop) = stop {
+                self.end_machine();
+                return stop;
+            }
+        }
+    }
+
+    fn answer(&self, event: console::Event) -> Option<Stop> {
+        use console::Event::{Command, OutputFailed, Signal};
+        match event {
+            Command(keys::Command::Leave) => Some(Stop::Left),
+            Command(keys::Command::Help) => {
+                show_keys();
+                None
+            }
+            OutputFailed(error) => Some(Stop::OutputFailed(error)),
+            Signal(SIGTSTP) => {
+                self.stop_process();
+                None
+            }
+            Signal(SIGCONT) => {
+                self.console.resume_in_foreground();
+                None
+            }
+            Signal(signal) => Some(Stop::Signal(signal)),
+        }
+    }
+
+    /// Stops as other programs do; the system sends SIGCONT when it goes on.
+    fn stop_process(&self) {
+        self.console.suspend();
+        // If it cannot stop, it goes on.
+        let _ = emulate_default_handler(SIGTSTP);
+        self.console.resume_in_foreground();
+    }
+
+    /// Ends the machine, and waits a while for its last words.
+    fn end_machine(&self) {
+        let Some(control) = &self.control else { return };
+        control.end(Ending::Quit);
+        while let Ok(event) = self.happened.recv_timeout(PATIENCE) {
+            if matches!(event, Event::Ended(_)) {
+                return;
+            }
+        }
+    }
+}
+
+/// The terminal is raw, so a line needs both of its ends.
+fn show_keys() {
+    eprint!("\r\n{}", keys::HELP.replace('\n', "\r\n"));
+}

@@ -1,0 +1,75 @@
+//! Host code as plain data: bytes, and the places in them that depend on where they are put.
+
+use crate::stub::Stub;
+
+/// A routine that every block shares; see [`crate::emit::routines`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Routine {
+    /// Calls a stub and goes where it says.
+    Stub(Stub),
+    /// Goes to the block at [`Cpu::pc`](crate::cpu::Cpu::pc).
+    Dispatch,
+    /// Leaves because the block at the program counter is not known to the jump cache.
+    Miss,
+    /// Leaves because the alarm is raised.
+    Alarm,
+    /// Leaves because the budget is used up.
+    Budget,
+    /// Leaves by a link that is not yet joined; called, so that the return address names the link.
+    Link,
+}
+
+/// Why generated code came back to the run loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum ExitReason {
+    /// The block at the program counter is not in the jump cache.
+    Miss = 0,
+    /// The alarm is raised.
+    Alarm = 1,
+    /// The next block is longer than the budget.
+    Budget = 2,
+    /// A link is not yet joined.
+    Link = 3,
+    /// A stub wants to leave.
+    Leave = 4,
+}
+
+impl ExitReason {
+    /// The reason that generated code returned as a number.
+    pub const fn from_number(number: u64) -> ExitReason {
+        match number {
+            0 => ExitReason::Miss,
+            1 => ExitReason::Alarm,
+            2 => ExitReason::Budget,
+            3 => ExitReason::Link,
+            _ => ExitReason::Leave,
+        }
+    }
+}
+
+/// A direct way out of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The offset of the jump's 4-byte displacement, a multiple of 4.
+    pub displacement: usize,
+    /// The offset of the stub that the jump goes to while it is not joined.
+    pub stub: usize,
+    /// The offset after the stub's call: what it leaves in `exit_link`.
+    pub return_offset: usize,
+}
+
+/// The host code of one block.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    /// The bytes; the entry is the first.
+    pub bytes: Vec<u8>,
+    /// 4-byte displacements to routines.
+    pub calls: Vec<(usize, Routine)>,
+    /// The direct ways out.
+    pub links: Vec<Link>,
+    /// The offset of the code that a dropped block's entry is made to jump to.
+    pub stale: usize,
+    /// Where the host code of each step begins, for dumps.
+    pub steps: Vec<usize>,
+}

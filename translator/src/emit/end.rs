@@ -1,0 +1,209 @@
+//! How blocks begin and end: the budget, links to other blocks, jumps through the jump cache, and the
+//! check of the alarm on every way back.
+
+use std::mem::{offset_of, size_of};
+
+use super::asm::{Alu, Cond, Label, Reg, reg};
+use super::frame::{self, CPU};
+use super::{Emitter, Slow};
+use crate::addr::PAGE_SIZE;
+use crate::code::{Link, Routine};
+use crate::cpu::{JUMP_CACHE_ENTRIES, JumpEntry, Shared};
+use crate::ir::{Exit, Terminal, Value};
+use crate::mode::Mode;
+use crate::patch::Action;
+
+/// The offset of an entry in the jump cache, from an address: its word number times the entry's size.
+pub(super) const JUMP_SHIFT: i8 = (size_of::<JumpEntry>().trailing_zeros() - 2) as i8;
+pub(super) const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntry>()) as i32;
+
+impl Emitter<'_> {
+    /// The entry of the block: a counted one pays for all its steps at once. Gives the label of the
+    /// way out if that is too much.
+    pub(super) fn enter(&mut self) -> Option<Label> {
+        if !self.mode().contains(Mode::COUNTED) {
+            return None;
+        }
+        let too_much = self.asm.label();
+        self.asm.sub_memory_imm(CPU, frame::BUDGET, self.block.steps.len() as i32);
+        self.asm.jump_if(Cond::Less, too_much);
+        Some(too_much)
+    }
+
+    pub(super) fn leave_for_budget(&mut self, label: Label) {
+        self.asm.bind(label);
+        self.asm.add_memory_imm(CPU, frame::BUDGET, self.block.steps.len() as i32);
+        self.set_pc(Exit::Direct(self.block.va.page_offset() as i64));
+        self.go_to(Routine::Budget);
+    }
+
+    pub(super) fn terminal(&mut self) {
+        match self.ir.terminal {
+            Terminal::Stop => self.asm.trap(),
+            Terminal::Jump(exit) => self.exit(exit),
+            Terminal::Branch { condition, taken, otherwise, only_taken } => {
+                self.branch(condition, taken, otherwise, only_taken);
+            }
+        }
+    }
+
+    fn branch(&mut self, condition: Value, taken: Exit, otherwise: Exit, only_taken: Value) {
+        let cond = self.flags(condition);
+        let slot_is_conditional = only_taken.index() < self.ir.nodes.len();
+        if slot_is_conditional || self.goes_back(taken) || !self.is_linkable(taken) {
+            let not_taken = self.asm.label();
+            self.asm.jump_if(cond.negate(), not_taken);
+            if slot_is_conditional {
+                self.nodes(only_taken.index(), self.ir.nodes.len());
+            }
+            self.exit(taken);
+            self.asm.bind(not_taken);
+        } else {
+            let displacement = self.asm.patchable_jump_if(cond);
+            self.add_link(displacement, taken);
+        }
+        if slot_is_conditional {
+            self.refund_slot();
+        }
+        self.exit(otherwise);
+    }
+
+    /// A nullified slot was paid for at the entry and did not run.
+    fn refund_slot(&mut self) {
+        if self.mode().contains(Mode::COUNTED) {
+            self.asm.add_memory_imm(CPU, frame::BUDGET, 1);
+        }
+    }
+
+    /// Whether `exit` may close a loop without passing the jump cache.
+    fn goes_back(&self, exit: Exit) -> bool {
+        match self.resolve(exit) {
+            Exit::Direct(offset) => offset <= self.place.offset as i64,
+            _ => false,
+        }
+    }
+
+    /// A region-relative target is a constant where the page's address is.
+    fn resolve(&self, exit: Exit) -> Exit {
+        match exit {
+            Exit::Region(offset) if !self.mode().contains(Mode::MAPPED) => {
+                let target =
+                    (self.block.va.0 + 4 * (self.block.steps.len() as u64 - 1)) & !0x0fff_ffff | offset;
+                Exit::Direct(target.wrapping_sub(self.block.va.page().0) as i64)
+            }
+            _ => exit,
+        }
+    }
+
+    /// Whether a jump to `exit` can be a link: inside the page, or anywhere from a page that has one
+    /// virtual address to the same kind of page.
+    fn is_linkable(&self, exit: Exit) -> bool {
+        if self.slot_may_change_mode() {
+            return false;
+        }
+        match self.resolve(exit) {
+            Exit::Direct(offset) => {
+                (0..PAGE_SIZE as i64).contains(&offset) || !self.mode().contains(Mode::MAPPED)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the delay slot has a stub after which another block may be the next: it cannot go there
+    /// by itself, because the branch is not done.
+    fn slot_may_change_mode(&self) -> bool {
+        let last = self.block.steps.last();
+        let actions = last.filter(|_| self.place.in_slot).map_or(&[][..], |step| step.plan.actions);
+        actions.iter().any(|action| matches!(action, Action::Call(stub) if stub.may_change_mode()))
+    }
+
+    fn exit(&mut self, exit: Exit) {
+        let exit = self.resolve(exit);
+        if let Exit::Indirect(target) = exit {
+            return self.indirect(target);
+        }
+        if !self.is_linkable(exit) {
+            self.set_pc(exit);
+            return self.go_to(Routine::Dispatch);
+        }
+        if self.goes_back(exit) {
+            let alarm = self.defer(Slow::Alarm(exit), None);
+            self.check_alarm(alarm);
+        }
+        let displacement = self.asm.patchable_jump();
+        self.add_link(displacement, exit);
+    }
+
+    fn check_alarm(&mut self, raised: Label) {
+        self.asm.load(reg::RAX, CPU, frame::ALARM_ADDRESS);
+        self.asm.cmp32_memory_imm(reg::RAX, offset_of!(Shared, alarm) as i32, 0);
+        self.asm.jump_if(Cond::NotEqual, raised);
+    }
+
+    /// Jumps to the address that `target` gives through the jump cache, inline so that the host
+    /// predicts each site by itself.
+    fn indirect(&mut self, target: Value) {
+        self.eval(target, reg::RCX, &[reg::RAX, reg::RDX]);
+        let miss = self.asm.label();
+        self.asm.store(CPU, frame::PC, reg::RCX);
+        self.asm.load(reg::RAX, CPU, frame::ALARM_ADDRESS);
+        self.asm.cmp32_memory_imm(reg::RAX, offset_of!(Shared, alarm) as i32, 0);
+        self.asm.jump_if(Cond::NotEqual, miss);
+        self.asm.mov32(reg::RAX, reg::RCX);
+        self.asm.shl32_imm(reg::RAX, JUMP_SHIFT);
+        self.asm.and32_imm(reg::RAX, JUMP_MASK);
+        self.asm.alu_memory(Alu::Add, reg::RAX, CPU, frame::JUMP_CACHE);
+        self.asm.alu_memory(Alu::Cmp, reg::RCX, reg::RAX, offset_of!(JumpEntry, va) as i32);
+        self.asm.jump_if(Cond::NotEqual, miss);
+        self.asm.jump_memory(reg::RAX, offset_of!(JumpEntry, host) as i32);
+        self.asm.bind(miss);
+        self.go_to(Routine::Dispatch);
+    }
+
+    fn add_link(&mut self, displacement: usize, exit: Exit) {
+        let index = self.links.len();
+        self.links.push((displacement, exit));
+        self.defer(Slow::Link(index), None);
+    }
+
+    /// What a link goes to while it is not joined.
+    pub(super) fn link_stub(&mut self, index: usize) {
+        let (displacement, exit) = self.links[index];
+        let stub = self.asm.offset();
+        self.set_pc(exit);
+        let at = self.asm.placed_call();
+        self.calls.push((at, Routine::Link));
+        self.placed_links.push(Link { displacement, stub, return_offset: self.asm.offset() });
+    }
+
+    /// Sets the program counter to where `exit` goes. Changes rax.
+    pub(super) fn set_pc(&mut self, exit: Exit) {
+        match self.resolve(exit) {
+            Exit::Direct(offset) if !self.mode().contains(Mode::MAPPED) => {
+                let va = self.block.va.page().0.wrapping_add(offset as u64);
+                self.set_constant_pc(va, reg::RAX);
+            }
+            Exit::Direct(offset) => {
+                self.asm.load(reg::RAX, CPU, frame::PC);
+                self.asm.alu_imm(Alu::And, reg::RAX, -(PAGE_SIZE as i32));
+                self.asm.alu_imm(Alu::Add, reg::RAX, offset as i32);
+                self.asm.store(CPU, frame::PC, reg::RAX);
+            }
+            Exit::Region(offset) => {
+                self.eval_region(offset, reg::RAX, &[]);
+                self.asm.store(CPU, frame::PC, reg::RAX);
+            }
+            Exit::Indirect(_) => unreachable!("an indirect exit sets the program counter itself"),
+        }
+    }
+
+    /// Sets the program counter to a constant. May change `spare`.
+    pub(super) fn set_constant_pc(&mut self, va: u64, spare: Reg) {
+        if let Ok(short) = i32::try_from(va as i64) {
+            self.asm.store_imm(CPU, frame::PC, short);
+        } else {
+            self.asm.mov_imm64(spare, va as i64);
+            self.asm.store(CPU, frame::PC, spare);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! From nodes to x86-64. The straight path of a block comes first; slow paths, links and the stale
+//! entry are queued as data and follow it. The guest state is exact in its homes whenever anything is
+//! called or left, so nothing is ever rolled back.
+
+pub(crate) mod asm;
+mod end;
+mod float;
+pub mod frame;
+mod memory;
+mod routines;
+mod uses;
+mod value;
+
+pub use routines::{Routines, routines};
+
+use crate::block::Block;
+use crate::code::{Code, Link, Routine};
+use crate::cpu::SPILL_SLOTS;
+use crate::ir::{Exit, Home, Ir, Node, Terminal, Value};
+use crate::isa::Insn;
+use crate::machine::{Access, Raise};
+use crate::mode::Mode;
+use crate::stub::Stub;
+use asm::{Asm, Cond, Label, Reg, Xmm, reg};
+use frame::CPU;
+use uses::Uses;
+
+/// Where in its block an instruction is, as generated code tells a stub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The page offset of the instruction.
+    pub offset: u64,
+    /// Whether it is in a delay slot.
+    pub in_slot: bool,
+    /// How many steps of the block come after it.
+    pub remaining: u32,
+}
+
+impl Place {
+    const SLOT: u32 = 1 << 12;
+    const REMAINING_SHIFT: u32 = 16;
+
+    /// The place as one number.
+    pub const fn pack(self) -> u32 {
+        let slot = if self.in_slot { Self::SLOT } else { 0 };
+        self.offset as u32 | slot | self.remaining << Self::REMAINING_SHIFT
+    }
+
+    /// The place that [`Place::pack`] made `number` of.
+    pub const fn unpack(number: u32) -> Place {
+        Place {
+            offset: (number & (Self::SLOT - 1)) as u64,
+            in_slot: number & Self::SLOT != 0,
+            remaining: number >> Self::REMAINING_SHIFT,
+        }
+    }
+}
+
+/// What a slow path does before it goes back.
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    /// A load whose address is in rdx; the result goes to `home`, or to a spill slot.
+    Load { access: Access, for_store: bool, to: Destination },
+    /// A store whose address is in rdx.
+    Store { access: Access, value: Value },
+    /// Raise an exception.
+    Raise(Raise),
+    /// A floating-point instruction by the exact rules.
+    Float { word: u32 },
+    /// The FPU is not usable, or not the host's.
+    NeedFpu,
+    /// An interrupt is pending.
+    Interrupt,
+    /// The alarm is raised on the way to an address.
+    Alarm(Exit),
+    /// A link that is not joined.
+    Link(usize),
+}
+
+/// A slow path to be emitted after the straight one.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    slow: Slow,
+    place: Place,
+    entry: Label,
+    back: Option<Label>,
+}
+
+/// Where the result of a node with effects goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Destination {
+    /// A host register that is a guest register's home.
+    Pin(Reg),
+    /// A home in memory, by its offset, and whether only the low word is written.
+    Memory(i32, bool),
+    /// Nowhere.
+    Nowhere,
+}
+
+struct Emitter<'a> {
+    asm: Asm,
+    ir: &'a Ir,
+    block: &'a Block,
+    uses: Uses,
+    /// The spill slot of each node that has one.
+    spilled: Vec<Option<u8>>,
+    next_spill: usize,
+    place: Place,
+    step: usize,
+    deferred: Vec<Deferred>,
+    calls: Vec<(usize, Routine)>,
+    links: Vec<(usize, Exit)>,
+    placed_links: Vec<Link>,
+    steps: Vec<usize>,
+}
+
+/// Translates the nodes of `block` to host code.
+pub fn emit(block: &Block, ir: &Ir) -> Code {
+    let emitter = Emitter {
+        asm: Asm::new(),
+        ir,
+        block,
+        uses: Uses::new(ir),
+        spilled: vec![None; ir.nodes.len()],
+        next_spill: 0,
+        place: Place { offset: block.va.page_offset(), in_slot: false, remaining: 0 },
+        step: 0,
+        deferred: Vec::new(),
+        calls: Vec::new(),
+        links: Vec::new(),
+        placed_links: Vec::new(),
+        steps: Vec::with_capacity(block.steps.len()),
+    };
+    emitter.run()
+}
+
+impl Emitter<'_> {
+    fn run(mut self) -> Code {
+        // A dropped block's entry is overwritten by a jump, which must not reach into another step.
+        const ENTRY_BYTES: usize = 8;
+        let budget = self.enter();
+        self.nodes(0, self.straight_end());
+        self.terminal();
+        while self.asm.offset() < ENTRY_BYTES {
+            self.asm.trap();
+        }
+        if let Some(label) = budget {
+            self.leave_for_budget(label);
+        }
+        self.slow_paths();
+        let stale = self.asm.offset();
+        self.set_pc(Exit::Direct(self.block.va.page_offset() as i64));
+        self.go_to(Routine::Miss);
+        Code {
+            calls: self.calls,
+            links: self.placed_links,
+            stale,
+            steps: self.steps,
+            bytes: self.asm.finish(),
+        }
+    }
+
+    /// The nodes before those that run only on a taken likely branch.
+    fn straight_end(&self) -> usize {
+        match self.ir.terminal {
+            Terminal::Branch { only_taken, .. } => only_taken.index(),
+            _ => self.ir.nodes.len(),
+        }
+    }
+
+    /// Emits the nodes with effects among those from `from` to `to`, and the pure ones that must be
+    /// computed before their registers change.
+    fn nodes(&mut self, from: usize, to: usize) {
+        let mut index = from;
+        while index < to {
+            index = self.node(index, to);
+        }
+    }
+
+    /// Emits node `index` and gives the number of the next to emit.
+    fn node(&mut self, index: usize, to: usize) -> usize {
+        let value = Value(index as u16);
+        match self.ir.nodes[index] {
+            Node::Begin(step, in_slot) => self.begin(step as usize, in_slot),
+            Node::Write(home, source) => self.write(home, source),
+            Node::Load(access, address, for_store) => return self.load(index, access, address, for_store),
+            Node::Store(access, address, source) => self.store(access, address, source),
+            Node::RaiseIf(condition, what) => {
+                let cond = self.flags(condition);
+                let entry = self.defer(Slow::Raise(what), None);
+                self.asm.jump_if(cond, entry);
+            }
+            Node::Raise(what) => self.raise(what),
+            Node::NeedFpu => {
+                let entry = self.defer(Slow::NeedFpu, None);
+                self.asm.cmp32_memory_imm(CPU, frame::FLOAT_STATE, 0);
+                self.asm.jump_if(Cond::NotEqual, entry);
+            }
+            Node::Float(op, operands) => return self.float(index, to, op, operands),
+            Node::Stub(stub, args, immediate) => return self.stub(index, stub, args, immediate),
+            Node::Fence => self.asm.barrier(),
+            Node::CheckInterrupts => self.check_interrupts(),
+            Node::Keep(source) => {
+                self.eval(source, reg::RAX, &[reg::RCX, reg::RDX]);
+                self.asm.store(CPU, frame::KEPT, reg::RAX);
+            }
+            _ if self.uses.must_be_kept(value) => self.spill(value),
+            _ => {}
+        }
+        index + 1
+    }
+
+    fn begin(&mut self, step: usize, in_slot: bool) {
+        self.steps.push(self.asm.offset());
+        self.step = step;
+        self.place = Place {
+            offset: self.block.va.page_offset() + 4 * step as u64,
+            in_slot,
+            remaining: (self.block.steps.len() - 1 - step) as u32,
+        };
+    }
+
+    /// The instruction that the current step is.
+    fn insn(&self) -> Option<Insn> {
+        self.block.steps[self.step].insn
+    }
+
+    fn mode(&self) -> Mode {
+        self.block.key.mode
+    }
+
+    fn spill_slot(&mut self, value: Value) -> i32 {
+        let slot = self.next_spill;
+        self.next_spill = (slot + 1) % SPILL_SLOTS;
+        self.spilled[value.index()] = Some(slot as u8);
+        frame::spill(slot)
+    }
+
+    /// Computes a pure node now, because what it reads changes before it is used.
+    fn spill(&mut self, value: Value) {
+        self.eval(value, reg::RAX, &[reg::RCX, reg::RDX]);
+        let offset = self.spill_slot(value);
+        self.asm.store(CPU, offset, reg::RAX);
+    }
+
+    /// The destination of node `index`, and the number of the node after it. If the next node with an
+    /// effect writes the value, and nothing else uses it, the write is done with the node.
+    fn destination(&mut self, index: usize) -> (Destination, usize) {
+        let value = Value(index as u16);
+        let count = self.uses.count(value);
+        if count == 0 {
+            return (Destination::Nowhere, index + 1);
+        }
+        let next = index + 1;
+        if let (1, Some(Node::Write(home, source))) = (count, self.ir.nodes.get(next))
+            && *source == value
+            && let Some(to) = direct_destination(*home)
+        {
+            return (to, next + 1);
+        }
+        (Destination::Memory(self.spill_slot(value), false), next)
+    }
+
+    /// Moves the result in `from` to its destination.
+    fn deliver(&mut self, from: Reg, to: Destination) {
+        match to {
+            Destination::Pin(pin) => self.asm.mov(pin, from),
+            Destination::Memory(offset, false) => self.asm.store(CPU, offset, from),
+            Destination::Memory(offset, true) => self.asm.store32(CPU, offset, from),
+            Destination::Nowhere => {}
+        }
+    }
+
+    fn stub(&mut self, index: usize, stub: Stub, args: [Value; 2], immediate: u32) -> usize {
+        self.arguments(args);
+        let (to, next) = self.destination(index);
+        self.call_stub(stub, immediate, self.place);
+        self.deliver(reg::RAX, to);
+        next
+    }
+
+    /// Puts arguments into rax and rdx.
+    fn arguments(&mut self, [first, second]: [Value; 2]) {
+        self.eval(second, reg::RDX, &[reg::RAX, reg::RCX]);
+        self.eval(first, reg::RAX, &[reg::RCX]);
+    }
+
+    /// Calls a stub whose arguments are in rax and rdx.
+    fn call_stub(&mut self, stub: Stub, immediate: u32, place: Place) {
+        if !self.mode().contains(Mode::MAPPED) {
+            self.set_constant_pc(self.block.va.page().0, reg::RCX);
+        }
+        self.asm.store32_imm(CPU, frame::PLACE, place.pack() as i32);
+        self.asm.mov_imm32(reg::RCX, immediate as i32);
+        let at = self.asm.placed_call();
+        self.calls.push((at, Routine::Stub(stub)));
+    }
+
+    fn raise(&mut self, what: Raise) {
+        self.call_stub(Stub::Raise, what as u32, self.place);
+        self.asm.trap();
+    }
+
+    /// Queues a slow path and gives the label of its entry.
+    fn defer(&mut self, slow: Slow, back: Option<Label>) -> Label {
+        let entry = self.asm.label();
+        self.deferred.push(Deferred { slow, place: self.place, entry, back });
+        entry
+    }
+
+    fn go_to(&mut self, routine: Routine) {
+        let at = self.asm.placed_jump();
+        self.calls.push((at, routine));
+    }
+
+    fn slow_paths(&mut self) {
+        let mut done = 0;
+        while done < self.deferred.len() {
+            let deferred = self.deferred[done];
+            done += 1;
+            self.asm.bind(deferred.entry);
+            self.slow_path(deferred);
+            if let Some(back) = deferred.back {
+                self.asm.jump(back);
+            }
+        }
+    }
+
+    fn slow_path(&mut self, Deferred { slow, place, .. }: Deferred) {
+        match slow {
+            Slow::Load { access, for_store, to } => {
+                self.asm.mov(reg::RAX, reg::RDX);
+                let stub = if for_store { Stub::LoadForStore } else { Stub::Load };
+                self.call_stub(stub, access as u32, place);
+                self.deliver(reg::RAX, to);
+            }
+            Slow::Store { access, value } => {
+                self.asm.mov(reg::RAX, reg::RDX);
+                self.move_operand(value, reg::RDX);
+                self.call_stub(Stub::Store, access as u32, place);
+            }
+            Slow::Raise(what) => {
+                self.call_stub(Stub::Raise, what as u32, place);
+                self.asm.trap();
+            }
+            Slow::Float { word } => self.call_stub(Stub::Float, word, place),
+            Slow::NeedFpu => {
+                self.call_stub(Stub::NeedFpu, 0, place);
+                self.asm.trap();
+            }
+            Slow::Interrupt => self.call_stub(Stub::Interrupt, 0, place),
+            Slow::Alarm(exit) => {
+                self.set_pc(exit);
+                self.go_to(Routine::Alarm);
+            }
+            Slow::Link(index) => self.link_stub(index),
+        }
+    }
+}
+
+/// Where a result can be written without a further computation.
+fn direct_destination(home: Home) -> Option<Destination> {
+    match home {
+        Home::Gpr(r) => {
+            Some(frame::pin(r).map_or(Destination::Memory(frame::gpr(r), false), Destination::Pin))
+        }
+        Home::FprLow(r) => Some(Destination::Memory(frame::fpr(r), true)),
+        Home::Condition(_) => None,
+        Home::Special(_) => frame::field(home).map(|offset| Destination::Memory(offset, false)),
+    }
+}
+
+/// The vector registers that floating-point sequences use.
+const XMM0: Xmm = Xmm(0);
+const XMM1: Xmm = Xmm(1);
