@@ -2,6 +2,9 @@
 //! runs each program from the same kind of start and reads off what it leaves behind.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use runtime::bus::Bus;
 use runtime::device::Window;
@@ -66,8 +69,48 @@ impl Privilege {
     }
 }
 
+impl Setup {
+    /// Whether the vCPU knows how many instructions ran, and so stops exactly where it was told.
+    pub fn counts(self) -> bool {
+        self.engine == Engine::Interpreter || self.mode.contains(Mode::COUNTED)
+    }
+}
+
+/// Calls a machine that does not count to a settled point now and then, so that a program that runs
+/// on and on is noticed, and every other one is interrupted somewhere.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn new(control: Arc<Control>) -> Self {
+        const PERIOD: Duration = Duration::from_millis(20);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                control.ring_all();
+                std::thread::park_timeout(PERIOD);
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
 /// A machine with an image loaded.
 pub struct Bare {
+    _watch: Option<Watch>,
     vcpu: Vcpu,
     machine: Arc<Machine>,
     setup: Setup,
@@ -85,11 +128,13 @@ impl Bare {
         }
         let control = Control::new(1);
         let ram = Arc::new(ram);
-        let machine = Machine::new(&MIPS64R2, setup.mode, ram, Bus::new(), control, Clock::Instructions);
+        let clock = Clock::Instructions;
+        let machine = Machine::new(&MIPS64R2, setup.mode, ram, Bus::new(), Arc::clone(&control), clock);
         let machine = machine.expect("the host has threads");
         let vcpu = Vcpu::new(Arc::clone(&machine), 0);
-        let mut bare = Self { vcpu, machine, setup, privilege };
+        let mut bare = Self { _watch: None, vcpu, machine, setup, privilege };
         bare.map_image();
+        bare._watch = (!setup.counts()).then(|| Watch::new(control));
         bare
     }
 
@@ -116,8 +161,8 @@ impl Bare {
         assert_eq!(self.vcpu.run(self.setup.engine, 2), Outcome::Halted);
     }
 
-    /// Runs the program in `slot`. Gives what it leaves and how many of its instructions ran.
-    pub fn run(&mut self, slot: usize) -> (State, u64) {
+    /// Runs the program in `slot` and gives what it leaves.
+    pub fn run(&mut self, slot: usize) -> State {
         let place = Place { base: self.privilege.base(), slot };
         for register in [Cp0::Epc, Cp0::Cause, Cp0::BadVAddr, Cp0::ErrorEpc] {
             self.vcpu.set_cp0(register, 0);
@@ -126,20 +171,33 @@ impl Bare {
         self.vcpu.set_cp0(Cp0::Status, self.privilege.status());
         self.vcpu.cpu.pc = place.code();
         let before = self.vcpu.retired();
-        let outcome = self.run_to_end(before);
-        let ran = self.vcpu.retired() - before - image::START_INSTRUCTIONS;
-        (self.state(place, outcome), ran)
+        let outcome = if self.setup.counts() { self.run_counted(before) } else { self.run_uncounted() };
+        let ran = self.vcpu.retired() - before;
+        let ran = self.setup.counts().then(|| ran - image::START_INSTRUCTIONS);
+        State { ran, ..self.state(place, outcome) }
     }
 
-    fn run_to_end(&mut self, before: u64) -> Outcome {
+    fn run_counted(&mut self, before: u64) -> Outcome {
         let mut last = before;
         loop {
             let outcome = self.vcpu.run(self.setup.engine, self.setup.grant);
             let now = self.vcpu.retired();
-            // A branch brings its delay slot; the one that leaves counts itself.
+            // A branch brings its delay slot.
             assert!(now - last <= self.setup.grant.saturating_add(1), "more ran than was granted");
             last = now;
             if outcome != Outcome::Budget || now - before > PATIENCE {
+                return outcome;
+            }
+        }
+    }
+
+    fn run_uncounted(&mut self) -> Outcome {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let begin = Instant::now();
+        loop {
+            let outcome = self.vcpu.run(self.setup.engine, self.setup.grant);
+            let goes_on = matches!(outcome, Outcome::Budget | Outcome::Attention);
+            if !goes_on || begin.elapsed() > PATIENCE {
                 return outcome;
             }
         }
@@ -163,6 +221,7 @@ impl Bare {
             end: if stopped { End::Exception { cause: cpu.cp0(Cp0::Cause) } } else { End::Never },
             data: (0..DATA_DOUBLES).map(double).collect(),
             cp0,
+            ran: None,
         }
     }
 }

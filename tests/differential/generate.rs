@@ -2,7 +2,7 @@
 //! roles of their slots. What it leaves out is in `exclusion`.
 
 use translator::float::Format;
-use translator::isa::operand::{Operand, Role, Slot, Value};
+use translator::isa::operand::{Form, Operand, Role, Slot, Value};
 use translator::isa::{Classes, Insn, Op, decode};
 
 use crate::assemble::{constant, memory, one, word};
@@ -422,7 +422,7 @@ impl Generator<'_> {
 }
 
 fn is_gpr(slot: &Slot) -> bool {
-    matches!(slot.kind, Operand::Gpr | Operand::GprT | Operand::GprD | Operand::GprOptional)
+    slot.kind.form() == Form::Gpr
 }
 
 /// Whether the operand's second field is its own; that of an insert size is the position's.

@@ -39,6 +39,11 @@ const SETUPS: &[Setup] = &[
     Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 17, mode: Mode::empty() },
     Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
     Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
+    Setup { name: "translator", engine: Engine::Jit, grant: 1 << 40, mode: Mode::empty() },
+    Setup { name: "translator, counting", engine: Engine::Jit, grant: 1 << 17, mode: Mode::COUNTED },
+    Setup { name: "translator, 1 at a time", engine: Engine::Jit, grant: 1, mode: Mode::COUNTED },
+    Setup { name: "translator, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED },
+    Setup { name: "both in turn", engine: Engine::Auto, grant: 1 << 40, mode: Mode::empty() },
 ];
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -48,23 +53,12 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// One way to run programs, with what it leaves and how many instructions ran.
-type Run<'a> = (&'a str, &'a dyn Fn(&[Program]) -> (Vec<State>, u64));
+/// One way to run programs, with what each leaves.
+type Run<'a> = (&'a str, &'a dyn Fn(&[Program]) -> Vec<State>);
 
-fn run_here(setup: Setup, privilege: Privilege, programs: &[Program]) -> (Vec<State>, u64) {
+fn run_here(setup: Setup, privilege: Privilege, programs: &[Program]) -> Vec<State> {
     let mut bare = Bare::new(setup, privilege, programs);
-    let mut total = 0;
-    let states = (0..programs.len()).map(|slot| {
-        let (state, ran) = bare.run(slot);
-        total += ran;
-        state
-    });
-    (states.collect(), total)
-}
-
-/// Whether two ways agree. Of a program that runs on and on only that is known.
-fn agree(ours: &State, theirs: &State) -> bool {
-    ours == theirs || ours.end == End::Never && theirs.end == End::Never
+    (0..programs.len()).map(|slot| bare.run(slot)).collect()
 }
 
 /// Runs programs of `world` in both ways until enough instructions have run by the first.
@@ -77,15 +71,14 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     while instructions < wanted {
         let slots = if wanted == 1 { 1 } else { SLOTS };
         let batch: Vec<Program> = (0..slots as u64).map(|index| menu.program(seed + index)).collect();
-        let (ours, ran) = first.1(&batch);
-        let (theirs, _) = second.1(&batch);
+        let (ours, theirs) = (first.1(&batch), second.1(&batch));
         for (program, (ours, theirs)) in batch.iter().zip(ours.iter().zip(&theirs)) {
-            if !agree(ours, theirs) {
+            if !ours.agrees(theirs) {
                 report(program, privilege, [first, second]);
             }
             *ends.entry(ours.end.to_string()).or_default() += 1;
         }
-        instructions += ran;
+        instructions += ours.iter().filter_map(|state| state.ran).sum::<u64>();
         programs += slots;
         seed += slots as u64;
     }
@@ -97,11 +90,11 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
 fn report(program: &Program, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     let both = |program: &Program| {
         let batch = std::slice::from_ref(program);
-        (first.1(batch).0.remove(0), second.1(batch).0.remove(0))
+        (first.1(batch).remove(0), second.1(batch).remove(0))
     };
     let fails = |program: &Program| {
         let (ours, theirs) = both(program);
-        !agree(&ours, &theirs)
+        !ours.agrees(&theirs)
     };
     let smallest = if fails(program) { shrink::shrink(program, fails) } else { program.clone() };
     let (ours, theirs) = both(&smallest);
@@ -141,10 +134,8 @@ fn engines_agree_in_kernel_mode() {
 
 #[test]
 fn interpreter_agrees_with_qemu() {
-    let ours = |programs: &[Program]| {
-        let (states, ran) = run_here(SETUPS[0], Privilege::User, programs);
-        (states.into_iter().map(linux::comparable).collect(), ran)
-    };
-    let theirs = |programs: &[Program]| (qemu::run(programs).into_iter().map(linux::comparable).collect(), 0);
+    let comparable = |states: Vec<State>| states.into_iter().map(linux::comparable).collect();
+    let ours = |programs: &[Program]| comparable(run_here(SETUPS[0], Privilege::User, programs));
+    let theirs = |programs: &[Program]| comparable(qemu::run(programs));
     compare(World::Linux, Privilege::User, [(SETUPS[0].name, &ours), ("QEMU", &theirs)]);
 }

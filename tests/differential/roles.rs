@@ -1,7 +1,7 @@
 //! The roles of operands in the table against what instructions do: an instruction changes no register
 //! that its row does not write, and its effect depends on none that its row does not read.
 
-use translator::isa::operand::{Operand, Role, Slot};
+use translator::isa::operand::{Form, Operand, Role, Slot};
 use translator::isa::{Classes, Insn, Op};
 
 use crate::bare::Privilege;
@@ -25,10 +25,9 @@ enum File {
 }
 
 fn file_of(slot: &Slot) -> Option<File> {
-    use Operand as O;
-    match slot.kind {
-        O::Gpr | O::GprT | O::GprD | O::GprOptional => Some(File::General),
-        O::FprD | O::FprS | O::FprT | O::FprR => Some(File::Float),
+    match slot.kind.form() {
+        Form::Gpr => Some(File::General),
+        Form::Fpr => Some(File::Float),
         _ => None,
     }
 }
@@ -114,7 +113,7 @@ fn complaint(menu: &Menu, privilege: Privilege, op: Op, seed: u64) -> Option<Str
         Unit::Straight(vec![insn.word])
     }];
     let place = Place { base: privilege.base(), slot: 0 };
-    let run = |program: &Program| run_here(SETUPS[0], privilege, std::slice::from_ref(program)).0.remove(0);
+    let run = |program: &Program| run_here(SETUPS[0], privilege, std::slice::from_ref(program)).remove(0);
     let (plain, noisy) = (run(&program), run(&with_noise(insn, &program)));
     // What raises an exception writes nothing, and so seems to keep what it would have written.
     let went_on = plain.pc == place.end(&program);
