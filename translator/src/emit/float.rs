@@ -8,7 +8,7 @@ use super::asm::{Alu, Cond, Reg, Sse, reg};
 use super::frame::{self, CPU};
 use super::{Emitter, Slow, XMM0, XMM1};
 use crate::interp::condition_bit;
-use crate::ir::{Node, Value};
+use crate::ir::{Node, Terminal, Value};
 use crate::isa::{Insn, Op};
 use crate::mode::Mode;
 
@@ -137,7 +137,7 @@ impl Emitter<'_> {
 
     /// Whether anything can look at FCSR before the next floating-point operation of the block.
     fn cause_is_visible(&self, from: usize) -> bool {
-        for node in &self.ir.nodes[from..] {
+        for node in &self.ir.nodes[from..self.end_of_certain(from)] {
             match node {
                 Node::Float(..) => return false,
                 Node::Load(..) | Node::Store(..) | Node::Stub(..) => return true,
@@ -146,6 +146,15 @@ impl Emitter<'_> {
             }
         }
         true
+    }
+
+    /// Where what certainly runs after node `from` ends: a slot that its branch may nullify does not.
+    fn end_of_certain(&self, from: usize) -> usize {
+        let all = self.ir.nodes.len();
+        match self.ir.terminal {
+            Terminal::Branch { only_taken, .. } if from <= only_taken.index() => only_taken.index().min(all),
+            _ => all,
+        }
     }
 
     /// Notes the operation, before its result can overwrite an operand.
