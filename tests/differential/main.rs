@@ -31,7 +31,7 @@ use generate::Menu;
 use image::{Place, SLOTS};
 use program::Program;
 use runtime::vcpu::Engine;
-use state::{End, State};
+use state::State;
 use translator::mode::Mode;
 
 /// The ways to run programs here. The first is what the others are compared with.
@@ -72,9 +72,10 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
         let slots = if wanted == 1 { 1 } else { SLOTS };
         let batch: Vec<Program> = (0..slots as u64).map(|index| menu.program(seed + index)).collect();
         let (ours, theirs) = (first.1(&batch), second.1(&batch));
-        for (program, (ours, theirs)) in batch.iter().zip(ours.iter().zip(&theirs)) {
+        for (slot, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
             if !ours.agrees(theirs) {
-                report(program, privilege, [first, second]);
+                println!("{}", ours.difference(theirs));
+                report(&batch[..slot], &batch[slot], privilege, [first, second]);
             }
             *ends.entry(ours.end.to_string()).or_default() += 1;
         }
@@ -86,21 +87,26 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     println!("  ends: {ends:?}");
 }
 
-/// Shrinks the failing program and panics with what is left of it.
-fn report(program: &Program, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
-    let both = |program: &Program| {
-        let batch = std::slice::from_ref(program);
-        (first.1(batch).remove(0), second.1(batch).remove(0))
+/// Shrinks the failing program, and what ran before it, and panics with what is left.
+fn report(before: &[Program], program: &Program, privilege: Privilege, [first, second]: [Run<'_>; 2]) -> ! {
+    let last = |run: Run<'_>, before: &[Program], program: &Program| {
+        let batch: Vec<Program> = before.iter().chain([program]).cloned().collect();
+        run.1(&batch).pop().expect("one state a program")
     };
-    let fails = |program: &Program| {
-        let (ours, theirs) = both(program);
+    let both =
+        |before: &[Program], program: &Program| (last(first, before, program), last(second, before, program));
+    let fails = |before: &[Program], program: &Program| {
+        let (ours, theirs) = both(before, program);
         !ours.agrees(&theirs)
     };
-    let smallest = if fails(program) { shrink::shrink(program, fails) } else { program.clone() };
-    let (ours, theirs) = both(&smallest);
-    let place = Place { base: privilege.base(), slot: 0 };
+    let contexts = [&[][..], &before[before.len().saturating_sub(1)..], before];
+    let context = contexts.into_iter().find(|context| fails(context, program)).unwrap_or(before);
+    let smallest = shrink::shrink(program, |program| fails(context, program));
+    let (ours, theirs) = both(context, &smallest);
+    let place = Place { base: privilege.base(), slot: context.len() };
+    let earlier: String = context.iter().map(|p| format!("after seed {}\n", p.seed)).collect();
     panic!(
-        "seed {}: {} and {} differ\n{}{}\n{}\ninitially\n{:x?}\nhi {:x}, lo {:x}, fcsr {:x}\n",
+        "seed {}: {} and {} differ\n{earlier}{}{}\n{}\ninitially\n{:x?}\nhi {:x}, lo {:x}, fcsr {:x}\n",
         program.seed,
         first.0,
         second.0,

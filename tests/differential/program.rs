@@ -109,8 +109,8 @@ fn emit_list(units: &[Unit], at: u64, out: &mut Vec<u32>) {
     }
     for (index, unit) in units.iter().enumerate() {
         let target = match (unit, units.get(index + 1 + skip_of(unit))) {
-            // The set-up of a loop and the end must stay, so the patch hits itself.
-            (Unit::Patch { .. }, None | Some(Unit::Loop { .. })) => starts[index],
+            // The set-up of a loop or jump and the end must stay, so the patch hits itself.
+            (Unit::Patch { .. }, None | Some(Unit::Loop { .. } | Unit::Jump { .. })) => starts[index],
             _ => starts[(index + 1 + skip_of(unit)).min(units.len())],
         };
         unit.emit(starts[index], target, out);

@@ -45,10 +45,10 @@ impl fmt::Display for End {
 }
 
 impl State {
-    /// Whether two ways agree. Of a program that runs on and on only that is compared.
+    /// Whether another way agrees with this one. Of a program that ran on and on until this one gave
+    /// it up nothing is compared.
     pub fn agrees(&self, other: &State) -> bool {
-        let endless = self.end == End::Never && other.end == End::Never;
-        endless || self.difference(other).is_empty()
+        self.end == End::Never || self.difference(other).is_empty()
     }
 
     /// The registers that differ from `other`, a line each, and nothing for equal states.
