@@ -75,7 +75,8 @@ impl Vcpu {
                 }
                 ExitReason::Budget => {
                     self.count_exit("budget");
-                    let rest = self.cpu.budget.max(1) as u64;
+                    // Blocks that ran before this one may have left nothing.
+                    let rest = self.cpu.budget.max(0) as u64;
                     return self.interpret_some(rest);
                 }
                 ExitReason::Leave => match self.left.take() {
