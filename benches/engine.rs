@@ -46,7 +46,7 @@ fn code() -> Vec<u32> {
     ]
 }
 
-fn vcpu() -> Box<Vcpu> {
+fn vcpu() -> Vcpu {
     let ram = Ram::new(&[Window { base: Pa(0), size: 1 << 20 }]).expect("the host has memory");
     let bytes: Vec<u8> = code().into_iter().flat_map(u32::to_le_bytes).collect();
     ram.write(Pa(CODE), &bytes).expect("the code fits");

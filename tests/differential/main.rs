@@ -4,7 +4,7 @@
 //! A difference is reported with the seed, the smallest program found that still shows it, and both
 //! register files. Two variables of the environment steer a run:
 //!
-//! - `MYVMM_DIFF_INSTRUCTIONS`: how many instructions each test runs at least (default 500000).
+//! - `MYVMM_DIFF_INSTRUCTIONS`: how many instructions each test runs at least (default 200000).
 //! - `MYVMM_DIFF_SEED`: the seed of the first program (default 1); a reported seed comes back with
 //!   `MYVMM_DIFF_SEED=<seed> MYVMM_DIFF_INSTRUCTIONS=1`.
 
@@ -34,15 +34,18 @@ use runtime::vcpu::Engine;
 use state::State;
 use translator::mode::Mode;
 
+const COUNTING_JIT: Setup =
+    Setup { name: "JIT, counting", engine: Engine::Jit, grant: 1 << 17, mode: Mode::COUNTED };
+
 /// The ways to run programs here. The first is what the others are compared with.
 const SETUPS: &[Setup] = &[
     Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 17, mode: Mode::empty() },
     Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
     Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
-    Setup { name: "translator", engine: Engine::Jit, grant: 1 << 40, mode: Mode::empty() },
-    Setup { name: "translator, counting", engine: Engine::Jit, grant: 1 << 17, mode: Mode::COUNTED },
-    Setup { name: "translator, 1 at a time", engine: Engine::Jit, grant: 1, mode: Mode::COUNTED },
-    Setup { name: "translator, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED },
+    Setup { name: "JIT", engine: Engine::Jit, grant: 1 << 40, mode: Mode::empty() },
+    COUNTING_JIT,
+    Setup { name: "JIT, 1 at a time", engine: Engine::Jit, grant: 1, mode: Mode::COUNTED },
+    Setup { name: "JIT, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED },
     Setup { name: "both in turn", engine: Engine::Auto, grant: 1 << 40, mode: Mode::empty() },
 ];
 
@@ -63,7 +66,7 @@ fn run_here(setup: Setup, privilege: Privilege, programs: &[Program]) -> Vec<Sta
 
 /// Runs programs of `world` in both ways until enough instructions have run by the first.
 fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
-    let wanted = setting("MYVMM_DIFF_INSTRUCTIONS", 500_000);
+    let wanted = setting("MYVMM_DIFF_INSTRUCTIONS", 200_000);
     let mut seed = setting("MYVMM_DIFF_SEED", 1);
     let menu = Menu::new(world);
     let (mut instructions, mut programs) = (0, 0);
@@ -138,10 +141,19 @@ fn engines_agree_in_kernel_mode() {
     compare_engines(World::Kernel, Privilege::Kernel);
 }
 
+fn compare_with_qemu(setup: Setup) {
+    let comparable = |states: Vec<State>| states.into_iter().map(linux::comparable).collect();
+    let ours = |programs: &[Program]| comparable(run_here(setup, Privilege::User, programs));
+    let theirs = |programs: &[Program]| comparable(qemu::run(programs));
+    compare(World::Linux, Privilege::User, [(setup.name, &ours), ("QEMU", &theirs)]);
+}
+
 #[test]
 fn interpreter_agrees_with_qemu() {
-    let comparable = |states: Vec<State>| states.into_iter().map(linux::comparable).collect();
-    let ours = |programs: &[Program]| comparable(run_here(SETUPS[0], Privilege::User, programs));
-    let theirs = |programs: &[Program]| comparable(qemu::run(programs));
-    compare(World::Linux, Privilege::User, [(SETUPS[0].name, &ours), ("QEMU", &theirs)]);
+    compare_with_qemu(SETUPS[0]);
+}
+
+#[test]
+fn jit_agrees_with_qemu() {
+    compare_with_qemu(COUNTING_JIT);
 }

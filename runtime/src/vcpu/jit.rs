@@ -75,9 +75,10 @@ impl Vcpu {
                 }
                 ExitReason::Budget => {
                     self.count_exit("budget");
-                    // Blocks that ran before this one may have left nothing.
-                    let rest = self.cpu.budget.max(0) as u64;
-                    return self.interpret_some(rest);
+                    match u64::try_from(self.cpu.budget) {
+                        Ok(0) | Err(_) => return None,
+                        Ok(rest) => return self.interpret_some(rest),
+                    }
                 }
                 ExitReason::Leave => match self.left.take() {
                     Some(Leave::Interpret) => {
