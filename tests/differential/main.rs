@@ -1,5 +1,6 @@
 //! Random programs made from the instruction table, run in several ways that must agree: by each
-//! engine in each configuration, in user and in kernel mode, and by QEMU's user-mode emulation.
+//! engine in each configuration, in user and in kernel mode, and by QEMU's user-mode emulation. And
+//! single instructions, run to see whether the table tells the truth about their operands (`roles`).
 //!
 //! A difference is reported with the seed, the smallest program found that still shows it, and both
 //! register files. Two variables of the environment steer a run:
