@@ -41,10 +41,10 @@ const COUNTING_JIT: Setup =
 /// The ways to run programs here. The first is what the others are compared with.
 const SETUPS: &[Setup] = &[
     Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 17, mode: Mode::empty() },
-    Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
-    Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
     Setup { name: "JIT", engine: Engine::Jit, grant: 1 << 40, mode: Mode::empty() },
     COUNTING_JIT,
+    Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
+    Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
     Setup { name: "JIT, 1 at a time", engine: Engine::Jit, grant: 1, mode: Mode::COUNTED },
     Setup { name: "JIT, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED },
     Setup { name: "both in turn", engine: Engine::Auto, grant: 1 << 40, mode: Mode::empty() },
