@@ -50,6 +50,7 @@ pub struct Cache {
     regions: Vec<Vec<Key>>,
     /// The links of all blocks, by the return addresses of their stubs.
     links: HashMap<u64, Site>,
+    invalidations: u64,
 }
 
 impl Cache {
@@ -64,6 +65,7 @@ impl Cache {
             arena: Arena::new()?,
             regions: vec![Vec::new(); arena::REGIONS],
             links: HashMap::new(),
+            invalidations: 0,
         })
     }
 
@@ -81,6 +83,12 @@ impl Cache {
     pub fn entry(&self, key: &Key) -> Option<u64> {
         let translation = self.blocks.get(key)?.translation.as_ref()?;
         Some(self.arena.address(translation.placement.offset))
+    }
+
+    /// How often [`Cache::invalidate`] was called: a block that was decoded since it was read at one
+    /// value may be added at the same value only.
+    pub fn invalidations(&self) -> u64 {
+        self.invalidations
     }
 
     /// Adds a block.
@@ -123,10 +131,11 @@ impl Cache {
         }
     }
 
-    /// Places the translation of the block with identity `key` and gives its host address; `None` if
-    /// the block has been dropped meanwhile.
-    pub fn place(&mut self, key: &Key, code: &Code) -> Option<u64> {
-        let entry = self.blocks.get_mut(key)?;
+    /// Places the translation of `block` and gives its host address; `None` if the block has been
+    /// dropped meanwhile.
+    pub fn place(&mut self, block: &Arc<Block>, code: &Code) -> Option<u64> {
+        let key = block.key;
+        let entry = self.blocks.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.block, block))?;
         let placement = self.arena.place(code);
         let base = placement.offset;
         let mut links = Vec::with_capacity(code.links.len());
@@ -138,7 +147,7 @@ impl Cache {
         }
         let stale = base + code.stale;
         entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
-        self.regions[placement.region].push(*key);
+        self.regions[placement.region].push(key);
         Some(self.arena.address(base))
     }
 
@@ -166,6 +175,7 @@ impl Cache {
     /// Drops the blocks made from any of the `bytes` bytes at `pa`. Tells how many there were, and
     /// whether the page has any left.
     pub fn invalidate(&mut self, pa: Pa, bytes: u64) -> (usize, bool) {
+        self.invalidations += 1;
         let Some(mut keys) = self.pages.remove(&pa.page_number()) else { return (0, false) };
         let before = keys.len();
         keys.retain(|key| {

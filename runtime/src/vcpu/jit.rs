@@ -112,6 +112,7 @@ impl Vcpu {
         let machine = std::sync::Arc::clone(&self.machine);
         let _running = machine.running_code.read().unwrap_or_else(PoisonError::into_inner);
         self.refresh_jumps();
+        self.refresh_writes();
         let way_in = {
             let cache = machine.cache();
             if cache.entry(key) != Some(entry) {
@@ -153,7 +154,7 @@ impl Vcpu {
         if self.machine.cache().is_full(&code) {
             self.machine.make_room();
         }
-        let placed = self.machine.cache().place(&key, &code);
+        let placed = self.machine.cache().place(&block, &code);
         match placed {
             Some(entry) => Ok(Next::Code { key, entry, bound }),
             None => self.next_code(),
