@@ -23,22 +23,13 @@ enum Next {
 }
 
 impl Vcpu {
-    /// Runs generated code until about `limit` instructions have run, the alarm is raised or the guest
-    /// leaves. What ran is counted only if blocks count.
-    pub(super) fn run_code(&mut self, limit: u64) -> (u64, Option<Leave>) {
+    /// Runs generated code until the budget is used up, the alarm is raised or the guest leaves. If
+    /// blocks do not count, the budget pays only for what is interpreted.
+    pub(super) fn run_code(&mut self) -> Option<Leave> {
         let counted = self.machine.fixed_mode.contains(Mode::COUNTED);
-        let budget = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.granted += budget as u64;
-        self.cpu.budget += budget;
-        let before = self.cpu.budget;
         let left = self.run_until_left(counted);
         self.settle_float();
-        let ran = (before - self.cpu.budget) as u64;
-        // What was not used is not granted.
-        self.granted -= self.cpu.budget as u64;
-        self.cpu.budget = 0;
-        self.statistics.instructions += ran;
-        (ran, left)
+        left
     }
 
     fn run_until_left(&mut self, counted: bool) -> Option<Leave> {
@@ -47,9 +38,13 @@ impl Vcpu {
             if self.has_alarm() || counted && self.cpu.budget <= 0 {
                 return None;
             }
-            let Ok(next) = self.next_code() else {
-                link = None;
-                continue;
+            let next = match self.next_code() {
+                Ok(next) => next,
+                Err(Stop::Leave(why)) => return Some(why),
+                Err(_) => {
+                    link = None;
+                    continue;
+                }
             };
             let Next::Code { key, entry, bound } = next else {
                 link = None;
@@ -75,8 +70,8 @@ impl Vcpu {
                 }
                 ExitReason::Budget => {
                     self.count_exit("budget");
-                    let rest = self.cpu.budget.max(1) as u64;
-                    return self.interpret_some(rest);
+                    // Nothing is left if the block before used up the budget to the last.
+                    return self.interpret_some(self.cpu.budget.max(0) as u64);
                 }
                 ExitReason::Leave => match self.left.take() {
                     Some(Leave::Interpret) => {
@@ -95,14 +90,10 @@ impl Vcpu {
         *self.statistics.exits.entry(reason).or_default() += 1;
     }
 
-    /// Interprets at least `limit` instructions and pays for them.
+    /// Interprets `limit` instructions, plus a delay slot.
     fn interpret_some(&mut self, limit: u64) -> Option<Leave> {
         self.settle_float();
-        let counted = self.statistics.instructions;
-        let (ran, left) = self.interpret(limit);
-        self.statistics.instructions = counted;
-        self.cpu.budget -= ran as i64;
-        left
+        self.interpret(limit)
     }
 
     /// Runs the block at `entry`, unless it has been dropped since it was found.
