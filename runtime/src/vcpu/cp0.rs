@@ -44,6 +44,15 @@ impl Vcpu {
         }
     }
 
+    /// A coprocessor 0 register as software would read it, without any effect.
+    pub fn shown_cp0(&self, register: Cp0) -> u64 {
+        match register {
+            Cp0::Count => self.count() as i32 as u64,
+            Cp0::Cause => self.cpu.cp0(Cp0::Cause) | self.pending_interrupts(),
+            _ => self.cpu.cp0(register),
+        }
+    }
+
     /// MTC0 and DMTC0 of a register whose write has effects.
     pub(super) fn write_cp0(&mut self, immediate: u32, value: u64) -> Result<(), Stop> {
         let (register, double) = decode(immediate);

@@ -7,6 +7,7 @@ mod exception;
 mod interp;
 mod jit;
 mod memory;
+mod persist;
 mod run;
 mod stub;
 mod timer;
@@ -27,6 +28,7 @@ use crate::machine::{Doorbell, Machine};
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
 
+pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
 
 /// Why an instruction did not simply go on to the next. The program counter is already where to go on.
