@@ -27,6 +27,17 @@ pub enum Clock {
     Instructions,
 }
 
+/// Who answers the guest's exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceptions {
+    /// The guest's own handlers, at the vectors of the architecture.
+    Guest,
+    /// System calls leave to whoever runs the vCPU; the guest's handlers answer the rest.
+    HostCalls,
+    /// All but interrupts leave to whoever runs the vCPU: the guest has no handlers.
+    Host,
+}
+
 /// What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake it.
 #[derive(Default)]
 pub struct Doorbell {
@@ -209,8 +220,10 @@ pub struct Machine {
     pub code_epoch: AtomicU64,
     /// What keeps the time.
     pub clock: Clock,
-    /// Wakes vCPUs when their timers are due.
-    pub alarm_clock: AlarmClock,
+    /// Who answers exceptions.
+    pub exceptions: Exceptions,
+    /// Wakes vCPUs when their timers are due, by the host's clock.
+    pub alarm_clock: Option<AlarmClock>,
     started: Instant,
 }
 
@@ -227,13 +240,35 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+        Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest).map(Arc::new)
+    }
+
+    /// As [`Machine::new`], with the choice of who answers exceptions.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn with_exceptions(
+        model: &'static Model,
+        fixed_mode: Mode,
+        ram: Arc<Ram>,
+        bus: Bus,
+        control: Arc<Control>,
+        clock: Clock,
+        exceptions: Exceptions,
+    ) -> std::io::Result<Self> {
+        // The clock of instructions is looked at by the run loop alone.
+        let alarm_clock = match clock {
+            Clock::Host => Some(AlarmClock::new(Arc::clone(&control))?),
+            Clock::Instructions => None,
+        };
+        Ok(Self {
             model,
             fixed_mode,
             pages: PageFlags::new(ram.top()),
             ram,
             bus,
-            alarm_clock: AlarmClock::new(Arc::clone(&control))?,
+            exceptions,
+            alarm_clock,
             control,
             cache: Mutex::new(Cache::new()?),
             running_code: RwLock::new(()),
@@ -243,7 +278,7 @@ impl Machine {
             code_epoch: AtomicU64::new(0),
             clock,
             started: Instant::now(),
-        }))
+        })
     }
 
     /// The code cache, locked. No other lock is taken while it is held.

@@ -216,6 +216,8 @@ fn drive(vcpu: &mut Vcpu, engine: Engine) {
                 }
             }
             Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+            // The guest has handlers of its own.
+            Outcome::SystemCall | Outcome::Exception(_) => {}
         }
     }
 }
