@@ -1,0 +1,7 @@
+//! Programs in assembly as a whole: files with their expectations, turns, snapshots, and SPIM as the oracle.
+
+mod files;
+mod harness;
+mod snapshot;
+mod spim;
+mod turns;
