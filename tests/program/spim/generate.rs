@@ -94,7 +94,7 @@ const WHOLE: [&str; 78] = [
     "swl s, b($s5)|swr s, b($s5)",
 ];
 
-const REAL: [&str; 27] = [
+const REAL: [&str; 31] = [
     "add.s x, y, z",
     "sub.s x, y, z",
     "mul.s x, y, z",
@@ -121,7 +121,11 @@ const REAL: [&str; 27] = [
     "mtc1 s, $f10|cvt.s.w $f8, $f10",
     "mtc1 s, $f10|cvt.d.w $f26, $f10",
     "cvt.s.w $f2, $f10",
-    "trunc.w.s $f10, $f8|mfc1 d, $f10",
+    "sra $t9, s, 1|mtc1 $t9, $f10|cvt.d.w $f16, $f10|l.d $f18, part|add.d $f16, $f16, $f18|trunc.w.d $f10, $f16|mfc1 d, $f10",
+    "srl $t9, s, 1|mtc1 $t9, $f10|cvt.d.w $f16, $f10|l.d $f18, part|add.d $f16, $f16, $f18|round.w.d $f10, $f16|mfc1 d, $f10",
+    "sra $t9, s, 1|mtc1 $t9, $f10|cvt.d.w $f16, $f10|l.d $f18, part|sub.d $f16, $f16, $f18|ceil.w.d $f10, $f16|mfc1 d, $f10",
+    "sra $t9, s, 1|mtc1 $t9, $f10|cvt.d.w $f16, $f10|l.d $f18, part|sub.d $f16, $f16, $f18|floor.w.d $f10, $f16|mfc1 d, $f10",
+    "sra $t9, s, 9|mtc1 $t9, $f10|cvt.s.w $f16, $f10|trunc.w.s $f10, $f16|mfc1 d, $f10",
 ];
 
 const BRANCHES: [&str; 20] = [
@@ -147,8 +151,14 @@ const BRANCHES: [&str; 20] = [
     "b L",
 ];
 
-const COMPARISONS: [&str; 6] =
-    ["c.eq.s y, z", "c.lt.s y, z", "c.le.s y, z", "c.eq.d y, z", "c.lt.d y, z", "c.le.d y, z"];
+const COMPARISONS: [&str; 6] = [
+    "c.eq.s y, z",
+    "c.eq.d y, z",
+    "l.s $f2, singles|l.s $f4, singles+4|c.lt.s $f2, $f4",
+    "l.s $f2, singles|l.s $f4, singles+4|c.le.s $f4, $f2",
+    "l.d $f20, doubles|l.d $f22, doubles+8|c.lt.d $f20, $f22",
+    "l.d $f20, doubles|l.d $f22, doubles+8|c.le.d $f22, $f20",
+];
 
 const REGISTERS: [&str; 16] = [
     "$t0", "$t1", "$t2", "$t3", "$t4", "$t5", "$t6", "$t7", "$s0", "$s1", "$s2", "$s3", "$a1", "$a2", "$a3",
@@ -200,6 +210,8 @@ impl Generator {
             let (whole, part) = (self.dice.below(200_000) as i64 - 100_000, self.dice.below(10_000));
             self.line(&format!(".double {whole}.{part:04}"));
         }
+        self.text.push_str("part:");
+        self.line(".double 0.375");
         self.text.push_str("text:");
         self.line(".asciiz \"ok \\t\\\"quoted\\\"\\n\"");
         self.line(".byte 1, 2, 'x', -1");
