@@ -39,7 +39,7 @@ fn source(number: usize) -> String {
     .replace("syscall\n                jr $ra", "syscall\n jr $s7")
 }
 
-struct Player {
+pub struct Player {
     vm: ProgramVm,
     console: Memory,
 }
@@ -52,7 +52,7 @@ impl Guest for Player {
     }
 }
 
-fn players(count: usize, engine: Engine) -> Vec<Player> {
+pub fn players(count: usize, engine: Engine) -> Vec<Player> {
     let player = |number| {
         let image = assemble("turns.s", &source(number), Options::default());
         Player { vm: ProgramVm::new(image, engine).unwrap(), console: Memory::default() }
@@ -60,7 +60,7 @@ fn players(count: usize, engine: Engine) -> Vec<Player> {
     (0..count).map(player).collect()
 }
 
-fn results(players: &[Player]) -> Vec<(String, String, u64)> {
+pub fn results(players: &[Player]) -> Vec<(String, String, u64)> {
     let result = |player: &Player| {
         let output = String::from_utf8_lossy(&player.console.output).into_owned();
         (output, ending(&player.vm), player.vm.retired())
