@@ -212,9 +212,9 @@ impl Sheet<'_> {
         self.counters();
         self.general();
         if self.now.wide_fpu {
-            self.wide_floats()
+            self.wide_floats();
         } else {
-            self.float_pairs()
+            self.float_pairs();
         }
         self.control();
         self.text
