@@ -14,6 +14,7 @@ mod timer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use translator::addr::Va;
 use translator::block::Block;
@@ -131,6 +132,8 @@ pub struct Vcpu {
     left: Option<Leave>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
+    /// How many of the machine's code pages this vCPU has no write entries for any more.
+    code_pages_seen: usize,
     /// How many instructions were granted in all; what is left is in `cpu.budget`.
     granted: u64,
     /// How far the running block is.
@@ -169,6 +172,7 @@ impl Vcpu {
             recent_epoch: 0,
             left: None,
             arena_epoch: 0,
+            code_pages_seen: 0,
             granted: 0,
             paid: Paid::All,
             idle: 0,
@@ -198,6 +202,19 @@ impl Vcpu {
     /// The tables of recent blocks are no longer good: a mapping or a block has changed.
     fn forget_recent(&mut self) {
         self.recent_epoch = u64::MAX;
+    }
+
+    /// Takes back write entries for pages that have become code pages. Called while the vCPU may not
+    /// store, and before it may again.
+    fn refresh_writes(&mut self) {
+        let count = self.machine.code_page_count.load(Ordering::Acquire);
+        if self.code_pages_seen == count {
+            return;
+        }
+        for page in self.machine.code_pages_after(self.code_pages_seen) {
+            self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+        }
+        self.code_pages_seen = count;
     }
 
     /// The address after the current instruction. In a delay slot it is not known: what goes on works

@@ -1,7 +1,7 @@
 //! The run loop of a vCPU: look up the block at the program counter, run it, handle why it ended.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, End, Key, Step};
@@ -12,7 +12,6 @@ use translator::mode::Mode;
 
 use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
-use crate::memory::PageFlags;
 use crate::mmu::segment::{Segment, classify};
 
 /// What runs guest code.
@@ -25,6 +24,10 @@ pub enum Engine {
     /// Blocks are interpreted until they have shown that they run often.
     Auto,
 }
+
+/// How often a block is interpreted before it is translated under [`Engine::Auto`]: most blocks of a
+/// boot run less often than it takes to pay for their translation.
+const WARM: u32 = 2;
 
 /// Why a run ended. The vCPU is at a settled point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,8 @@ impl Vcpu {
         self.cpu.budget += batch as i64;
         let left = match engine {
             Engine::Interpreter => self.interpret(batch),
-            Engine::Jit | Engine::Auto => self.run_code(),
+            Engine::Jit => self.run_code(0),
+            Engine::Auto => self.run_code(WARM),
         };
         // What was not used is not granted.
         self.granted = self.granted.wrapping_sub(self.cpu.budget as u64);
@@ -176,6 +180,11 @@ impl Vcpu {
                 Err(Stop::Leave(why)) => return Some(why),
                 Err(_) => continue,
             };
+            let machine = Arc::clone(&self.machine);
+            let others = machine.control.vcpus() > 1;
+            let _running =
+                others.then(|| machine.running_code.read().unwrap_or_else(PoisonError::into_inner));
+            self.refresh_writes();
             let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
             self.paid = Paid::Before(Va(self.cpu.pc));
             let (count, result) = match block.end {
@@ -292,16 +301,20 @@ impl Vcpu {
         if self.fetch_word(key.pa).is_none() {
             return Err(self.raise(Exception::BusError(Intent::Fetch)));
         }
-        // The flag comes before the bytes are read: a store in between is then noticed.
-        if self.machine.pages.set(key.pa, PageFlags::CODE) {
-            let host_page = self.machine.ram.host_base() + key.pa.page().0;
-            self.soft.revoke_writes(host_page);
+        loop {
+            self.machine.watch_code_page(key.pa);
+            self.refresh_writes();
+            let before = self.machine.cache().invalidations();
+            let page = key.pa.page();
+            let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
+            let block = Arc::new(Block::decode(key, va, self.machine.model, word));
+            self.statistics.decoded += 1;
+            // If anyone wrote to a code page meanwhile, the bytes may be old or the watch be over.
+            let mut cache = self.machine.cache();
+            if cache.invalidations() == before {
+                cache.insert(Arc::clone(&block));
+                return Ok(block);
+            }
         }
-        self.statistics.decoded += 1;
-        let page = key.pa.page();
-        let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
-        let block = Arc::new(Block::decode(key, va, self.machine.model, word));
-        self.machine.cache().insert(Arc::clone(&block));
-        Ok(block)
     }
 }

@@ -4,6 +4,8 @@
 //! comparison and worked out by the exact rules. FCSR.Flags are MXCSR's sticky bits. FCSR.Cause is
 //! owed: the last operation before anything can look is noted with its operands.
 
+use std::ops::Range;
+
 use super::asm::{Alu, Cond, Reg, Sse, reg};
 use super::frame::{self, CPU};
 use super::{Emitter, Slow, XMM0, XMM1};
@@ -80,17 +82,17 @@ impl Emitter<'_> {
         let rest = &self.ir.nodes[index + 1..to];
         let end = rest.iter().position(|n| matches!(n, Node::Begin(..))).map_or(to, |p| index + 1 + p);
         match way(op) {
-            Some(way) if self.mode().contains(Mode::WIDE_FPU) => self.fast_float(insn, way, end),
+            Some(way) if self.mode().contains(Mode::WIDE_FPU) => self.fast_float(insn, way, end..to),
             _ => self.call_stub(crate::stub::Stub::Float, insn.word, self.place),
         }
         end
     }
 
-    fn fast_float(&mut self, insn: Insn, way: Way, end: usize) {
+    fn fast_float(&mut self, insn: Insn, way: Way, rest: Range<usize>) {
         let back = self.asm.label();
         let slow = self.defer(Slow::Float { word: insn.word }, Some(back));
         let (fs, ft, fd) = (frame::fpr(insn.fs()), frame::fpr(insn.ft()), frame::fpr(insn.fd()));
-        if self.cause_is_visible(end) {
+        if self.cause_is_visible(rest) {
             self.note_operation(insn, fs, ft);
         }
         match way {
@@ -135,9 +137,10 @@ impl Emitter<'_> {
         self.asm.bind(back);
     }
 
-    /// Whether anything can look at FCSR before the next floating-point operation of the block.
-    fn cause_is_visible(&self, from: usize) -> bool {
-        for node in &self.ir.nodes[from..] {
+    /// Whether anything can look at FCSR before the next floating-point operation in `rest`, the nodes
+    /// that are sure to follow.
+    fn cause_is_visible(&self, rest: Range<usize>) -> bool {
+        for node in &self.ir.nodes[rest] {
             match node {
                 Node::Float(..) => return false,
                 Node::Load(..) | Node::Store(..) | Node::Stub(..) => return true,
