@@ -30,6 +30,8 @@ bitflags! {
         const COUNTED = 1 << 8;
         /// The block was fetched through the TLB, so its virtual address is not a constant.
         const MAPPED = 1 << 9;
+        /// Blocks count how often they are entered.
+        const PROFILED = 1 << 10;
     }
 }
 
@@ -38,7 +40,7 @@ impl Mode {
     pub const VIEW: Mode =
         Mode::USER.union(Mode::SUPERVISOR).union(Mode::WIDE_ADDRESSES).union(Mode::ERROR_LEVEL);
     /// The bits that stay as they are when Status changes.
-    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED);
+    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::PROFILED);
 
     /// The mode after Status became `status`; what Status does not say is kept from `self`.
     pub fn with_status(self, status: Status) -> Mode {
