@@ -5,9 +5,12 @@
 mod cmd;
 mod console;
 mod exit;
+mod guest_code;
 mod options;
+mod rendering;
 mod report;
 mod session;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,7 @@ struct Cli {
 enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
+    Dump(cmd::dump::Dump),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.execute(),
         Command::Debian(debian) => debian.execute(),
+        Command::Dump(dump) => dump.execute(),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }

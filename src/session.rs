@@ -3,7 +3,7 @@
 //! know what is booted.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 use std::{io, mem};
@@ -20,9 +20,13 @@ use crate::console::output::{Output, Rest, Seen};
 use crate::console::{self, Console};
 use crate::exit;
 use crate::report::Report;
+use crate::watch::Watch;
 
 /// How long a machine that is to end may take for it before the process ends without its statistics.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a process in the background looks whether it is in the foreground again.
+const BACKGROUND_REST: Duration = Duration::from_millis(200);
 
 /// What to run, and how.
 pub struct Session {
@@ -30,8 +34,8 @@ pub struct Session {
     pub config: Config,
     /// Whether a machine that resets starts again.
     pub reboots: bool,
-    /// Whether statistics are printed at the end.
-    pub stats: bool,
+    /// What is to be learnt of it.
+    pub watch: Arc<Watch>,
 }
 
 /// Why a session ended.
@@ -100,13 +104,14 @@ impl Session {
     pub fn run(self) -> anyhow::Result<Closing> {
         let (events, happened) = channel();
         let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
-        let stats = self.stats;
+        let watch = self.watch;
         let course = Course {
             config: self.config,
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
             report: report.clone(),
+            watch: Arc::clone(&watch),
             events: events.clone(),
         };
         let first = course.build()?;
@@ -124,10 +129,9 @@ impl Session {
         if is_terminal && seen.is_within_line() {
             eprintln!();
         }
-        if stats {
-            eprint!("{report}");
-        }
-        conclude(stop, seen.script_status)
+        let watched = watch.close(&report);
+        let closing = conclude(stop, seen.script_status)?;
+        watched.map(|()| closing)
     }
 }
 
@@ -160,6 +164,7 @@ struct Course {
     seen: Seen,
     line: Arc<Line>,
     report: Report,
+    watch: Arc<Watch>,
     events: Sender<Event>,
 }
 
@@ -195,8 +200,10 @@ impl Course {
         self.line.connect(vm.serial_input());
         // Without a listener the process is about to end.
         let _ = self.events.send(Event::Started(vm.control()));
+        let observer = vm.observer();
         let (ending, statistics) = vm.run()?;
         self.report.add(&statistics);
+        self.watch.look(&observer);
         Ok(ending)
     }
 
@@ -224,20 +231,32 @@ impl Desk<'_> {
     /// Answers what happens until something is the end.
     fn wait(mut self) -> Stop {
         loop {
-            let stop = match self.happened.recv() {
-                Ok(Event::Ended(end)) => return Stop::Ended(end),
-                Ok(Event::Started(control)) => {
+            let stop = match self.next() {
+                Some(Event::Ended(end)) => return Stop::Ended(end),
+                Some(Event::Started(control)) => {
                     self.control = Some(control);
                     continue;
                 }
-                Ok(Event::Console(event)) => self.answer(event),
-                Err(_) => Some(Stop::Left),
+                Some(Event::Console(event)) => self.answer(event),
+                None => Some(Stop::Left),
             };
             if let Some(stop) = stop {
                 self.end_machine();
                 return stop;
             }
         }
+    }
+
+    /// The next event; none if none can come any more. A process in the background is not told when a shell brings it
+    /// to the foreground, and so looks now and then.
+    fn next(&self) -> Option<Event> {
+        while !self.console.take_terminal() {
+            match self.happened.recv_timeout(BACKGROUND_REST) {
+                Err(RecvTimeoutError::Timeout) => {}
+                event => return event.ok(),
+            }
+        }
+        self.happened.recv().ok()
     }
 
     fn answer(&self, event: console::Event) -> Option<Stop> {
@@ -254,7 +273,7 @@ impl Desk<'_> {
                 None
             }
             Signal(SIGCONT) => {
-                self.console.resume_in_foreground();
+                self.console.lose_terminal();
                 None
             }
             Signal(signal) => Some(Stop::Signal(signal)),
@@ -263,10 +282,9 @@ impl Desk<'_> {
 
     /// Stops as other programs do; the system sends SIGCONT when it goes on.
     fn stop_process(&self) {
-        self.console.suspend();
+        self.console.give_terminal_back();
         // If it cannot stop, it goes on.
         let _ = emulate_default_handler(SIGTSTP);
-        self.console.resume_in_foreground();
     }
 
     /// Ends the machine, and waits a while for its last words.

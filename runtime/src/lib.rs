@@ -11,5 +11,7 @@ pub mod load;
 pub mod machine;
 pub mod memory;
 pub mod mmu;
+pub mod observe;
+pub mod trace;
 pub mod vcpu;
 pub mod vm;

@@ -1,9 +1,10 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
 use translator::cpu::{Shared, alarm};
 use translator::mode::Mode;
@@ -16,6 +17,7 @@ use crate::cache::Cache;
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::memory::{PageFlags, Ram};
+use crate::trace::Trace;
 
 /// What keeps the time of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,10 +201,17 @@ pub struct Machine {
     pub running_code: RwLock<()>,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
+    /// The pages that code was made from since the machine started, in order: every vCPU takes its
+    /// write entries for them back before it runs guest code again.
+    code_pages: Mutex<Vec<Pa>>,
+    /// The length of `code_pages`.
+    pub code_page_count: AtomicUsize,
     /// Changes whenever a block is dropped.
     pub code_epoch: AtomicU64,
     /// What keeps the time.
     pub clock: Clock,
+    /// Where events are written, if anywhere.
+    pub trace: Option<Trace>,
     /// Wakes vCPUs when their timers are due.
     pub alarm_clock: AlarmClock,
     started: Instant,
@@ -221,6 +230,26 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
+        Self::traced(model, fixed_mode, ram, bus, control, clock, None)
+    }
+
+    /// As [`Machine::new`], with events written to `trace`.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn traced(
+        model: &'static Model,
+        fixed_mode: Mode,
+        ram: Arc<Ram>,
+        bus: Bus,
+        control: Arc<Control>,
+        clock: Clock,
+        trace: Option<Trace>,
+    ) -> std::io::Result<Arc<Self>> {
+        let mut cache = Cache::new()?;
+        if fixed_mode.contains(Mode::PROFILED) {
+            cache.keep_history();
+        }
         Ok(Arc::new(Self {
             model,
             fixed_mode,
@@ -229,11 +258,14 @@ impl Machine {
             bus,
             alarm_clock: AlarmClock::new(Arc::clone(&control))?,
             control,
-            cache: Mutex::new(Cache::new()?),
+            cache: Mutex::new(cache),
             running_code: RwLock::new(()),
             arena_epoch: AtomicU64::new(0),
+            code_pages: Mutex::default(),
+            code_page_count: AtomicUsize::new(0),
             code_epoch: AtomicU64::new(0),
             clock,
+            trace,
             started: Instant::now(),
         }))
     }
@@ -241,6 +273,32 @@ impl Machine {
     /// The code cache, locked. No other lock is taken while it is held.
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks the page of `pa` as one that code is made from. When this returns, every later store to
+    /// it by any vCPU or device is noticed, so its bytes can be read.
+    pub(crate) fn watch_code_page(&self, pa: Pa) {
+        if self.pages.get(pa) & PageFlags::CODE != 0 {
+            return;
+        }
+        // Another vCPU may be in generated code with a write entry for the page, so all of them are
+        // called out of it first.
+        let others = self.control.vcpus() > 1;
+        if others {
+            self.control.ring_all();
+        }
+        let _alone = others.then(|| self.running_code.write().unwrap_or_else(PoisonError::into_inner));
+        if self.pages.set(pa, PageFlags::CODE) {
+            let mut pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
+            pages.push(pa.page());
+            self.code_page_count.store(pages.len(), Ordering::Release);
+        }
+    }
+
+    /// The pages that became code pages after the first `seen`.
+    pub(crate) fn code_pages_after(&self, seen: usize) -> Vec<Pa> {
+        let pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
     /// CP0 Count steps since the machine started, by the host's clock.

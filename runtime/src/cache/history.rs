@@ -77,7 +77,10 @@ mod tests {
             let address = history.next_counter();
             history.add(Placed { block: Arc::clone(&block), address, bytes: 8 });
         }
-        assert_eq!(history.iter().next().map(|(placed, entered)| (placed.address, entered)), Some((first, 0)));
+        assert_eq!(
+            history.iter().next().map(|(placed, entered)| (placed.address, entered)),
+            Some((first, 0))
+        );
         assert_eq!(history.iter().count(), 2 * RUN);
     }
 }

@@ -60,7 +60,8 @@ impl<'a> Tables<'a> {
             at -= 8;
             let count = word(memory, at)? as usize;
             let fits = count <= MOST_SYMBOLS && count.div_ceil(MARKER_STEP) == steps;
-            let mut tables = Self { memory, base: 0, offsets: 0, count, names: at + 8, tokens, index: index.clone() };
+            let mut tables =
+                Self { memory, base: 0, offsets: 0, count, names: at + 8, tokens, index: index.clone() };
             if fits && tables.agree_with(markers) {
                 tables.base = double(memory, at - 8)?;
                 tables.offsets = (at - 8).checked_sub(4 * count)? & !7;

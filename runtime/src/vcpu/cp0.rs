@@ -8,6 +8,7 @@ use translator::sem::system::CP0_DOUBLE;
 
 use super::{Stop, Vcpu};
 use crate::mmu::tlb::Entry;
+use crate::trace::Kinds;
 
 /// Index.P: the probe found nothing.
 const INDEX_PROBE_FAILURE: u64 = 1 << 31;
@@ -172,6 +173,7 @@ impl Vcpu {
             entry.hi |= ENTRY_HI_EHINV;
         }
         self.tlb.write(index, entry);
+        self.trace_tlb(index, &entry);
         if entry.is_live() {
             self.forget_entry(&entry);
         }
@@ -188,6 +190,10 @@ impl Vcpu {
     /// TLBINVF, or TLBINV of the current address space.
     pub(super) fn tlb_invalidate(&mut self, asid: Option<u8>) -> Result<(), Stop> {
         self.tlb.invalidate(asid);
+        self.trace(Kinds::TLB, self.site.pc, || match asid {
+            Some(asid) => format!("address space {asid} dropped"),
+            None => "all dropped".to_owned(),
+        });
         self.soft.flush_all();
         self.mapping_changed()
     }

@@ -3,6 +3,7 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use translator::addr::Va;
 use translator::block::{End, Key};
@@ -13,6 +14,7 @@ use translator::ir;
 use translator::mode::Mode;
 
 use super::{Leave, Stop, Vcpu};
+use crate::trace::Kinds;
 
 /// What the program counter leads to.
 enum Next {
@@ -81,13 +83,16 @@ impl Vcpu {
                     }
                 }
                 ExitReason::Leave => match self.left.take() {
-                    Some(Leave::Interpret) => {
-                        self.count_exit("interpret");
+                    Some(why @ Leave::Interpret) => {
+                        self.count_exit(why.name());
                         if let Some(why) = self.interpret_some(1) {
                             return Some(why);
                         }
                     }
-                    why => return why,
+                    why => {
+                        self.count_exit(why.map_or("leave", Leave::name));
+                        return why;
+                    }
                 },
             }
         }
@@ -95,6 +100,7 @@ impl Vcpu {
 
     fn count_exit(&mut self, reason: &'static str) {
         *self.statistics.exits.entry(reason).or_default() += 1;
+        self.trace(Kinds::EXIT, Va(self.cpu.pc), || reason.to_owned());
     }
 
     /// Interprets at least `limit` instructions and pays for them.
@@ -112,6 +118,7 @@ impl Vcpu {
         let machine = std::sync::Arc::clone(&self.machine);
         let _running = machine.running_code.read().unwrap_or_else(PoisonError::into_inner);
         self.refresh_jumps();
+        self.refresh_writes();
         let way_in = {
             let cache = machine.cache();
             if cache.entry(key) != Some(entry) {
@@ -148,14 +155,18 @@ impl Vcpu {
         if matches!(block.end, End::Interpret) {
             return Ok(Next::Interpret);
         }
+        let begin = Instant::now();
         let code = emit(&block, &ir::build(&block));
-        self.statistics.translated += 1;
+        self.statistics.count_translation(&block, &code, begin.elapsed());
         if self.machine.cache().is_full(&code) {
             self.machine.make_room();
         }
-        let placed = self.machine.cache().place(&key, &code);
+        let placed = self.machine.cache().place(&block, &code);
         match placed {
-            Some(entry) => Ok(Next::Code { key, entry, bound }),
+            Some(entry) => {
+                self.trace_block(&block, &code, entry);
+                Ok(Next::Code { key, entry, bound })
+            }
             None => self.next_code(),
         }
     }

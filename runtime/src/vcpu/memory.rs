@@ -67,6 +67,7 @@ impl Vcpu {
         // exceptions probe for it and return if it is not there.
         let index = self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize);
         self.tlb.write(index, entry);
+        self.trace_tlb(index, &entry);
         Some(entry)
     }
 
@@ -244,10 +245,12 @@ impl crate::machine::Machine {
     /// Drops the blocks made from the `bytes` bytes at `pa`, which have been written. Gives their
     /// number.
     pub(crate) fn invalidate_code(&self, pa: Pa, bytes: u64) -> usize {
-        let (dropped, left) = self.cache().invalidate(pa, bytes);
+        let mut cache = self.cache();
+        let (dropped, left) = cache.invalidate(pa, bytes);
         if !left {
             self.pages.clear(pa, PageFlags::CODE);
         }
+        drop(cache);
         if dropped > 0 {
             next_epoch(&self.code_epoch);
         }

@@ -8,11 +8,13 @@ mod interp;
 mod jit;
 mod memory;
 mod run;
+mod statistics;
 mod stub;
 mod timer;
+mod trace;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use translator::block::Block;
 use translator::cp0::Cp0;
@@ -26,6 +28,7 @@ use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
 
 pub use run::{Engine, Outcome};
+pub use statistics::{Planned, Statistics, StubCalls};
 
 /// Why an instruction did not simply go on to the next. The program counter is already where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,27 +52,15 @@ pub enum Leave {
     Interpret,
 }
 
-/// What happened how often, for people.
-#[derive(Clone, Debug, Default)]
-pub struct Statistics {
-    /// Guest instructions that ran.
-    pub instructions: u64,
-    /// Blocks that were translated.
-    pub translated: u64,
-    /// Times that generated code came back to the run loop, by reason.
-    pub exits: BTreeMap<&'static str, u64>,
-    /// Blocks that were decoded.
-    pub decoded: u64,
-    /// Blocks that were dropped because their bytes were written.
-    pub invalidated: u64,
-    /// Exceptions by name.
-    pub exceptions: BTreeMap<&'static str, u64>,
-    /// Pairs of pages that the page walker put into the TLB.
-    pub walks: u64,
-    /// Accesses that went to a device.
-    pub device_accesses: u64,
-    /// Loads and stores that missed the soft TLB.
-    pub soft_misses: u64,
+impl Leave {
+    /// The name that statistics show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Leave::Wait => "wait",
+            Leave::Hypercall(_) => "hypercall",
+            Leave::Interpret => "interpret",
+        }
+    }
 }
 
 /// A block that ran lately, found by virtual address.
@@ -104,6 +95,8 @@ pub struct Vcpu {
     left: Option<Leave>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
+    /// How many of the machine's code pages this vCPU has no write entries for any more.
+    code_pages_seen: usize,
     /// How many instructions were granted in all; what is left is in `cpu.budget`.
     granted: u64,
     /// What happened how often.
@@ -138,6 +131,7 @@ impl Vcpu {
             recent_epoch: 0,
             left: None,
             arena_epoch: 0,
+            code_pages_seen: 0,
             granted: 0,
             statistics: Statistics::default(),
             machine,
@@ -165,6 +159,19 @@ impl Vcpu {
     /// The tables of recent blocks are no longer good: a mapping or a block has changed.
     fn forget_recent(&mut self) {
         self.recent_epoch = u64::MAX;
+    }
+
+    /// Takes back write entries for pages that have become code pages. Called while the vCPU may not
+    /// store, and before it may again.
+    fn refresh_writes(&mut self) {
+        let count = self.machine.code_page_count.load(Ordering::Acquire);
+        if self.code_pages_seen == count {
+            return;
+        }
+        for page in self.machine.code_pages_after(self.code_pages_seen) {
+            self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+        }
+        self.code_pages_seen = count;
     }
 
     /// The address after the current instruction. In a delay slot it is not known, and not needed:

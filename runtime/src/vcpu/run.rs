@@ -1,7 +1,7 @@
 //! The run loop of a vCPU: look up the block at the program counter, run it, handle why it ended.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, End, Key, Step};
@@ -12,7 +12,6 @@ use translator::mode::Mode;
 
 use super::{Leave, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
-use crate::memory::PageFlags;
 
 /// What runs guest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +133,11 @@ impl Vcpu {
         let mut ran = 0;
         while ran < limit && self.doorbell.shared.alarm.load(Ordering::Relaxed) == 0 {
             let Ok(block) = self.block_at_pc() else { continue };
+            let machine = Arc::clone(&self.machine);
+            let others = machine.control.vcpus() > 1;
+            let _running =
+                others.then(|| machine.running_code.read().unwrap_or_else(PoisonError::into_inner));
+            self.refresh_writes();
             let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
             let (count, result) = match block.end {
                 End::Interpret => self.run_pair(),
@@ -232,16 +236,21 @@ impl Vcpu {
         if self.fetch_word(key.pa).is_none() {
             return Err(self.raise(Exception::BusError(Intent::Fetch)));
         }
-        // The flag comes before the bytes are read: a store in between is then noticed.
-        if self.machine.pages.set(key.pa, PageFlags::CODE) {
-            let host_page = self.machine.ram.host_base() + key.pa.page().0;
-            self.soft.revoke_writes(host_page);
+        loop {
+            self.machine.watch_code_page(key.pa);
+            self.refresh_writes();
+            let before = self.machine.cache().invalidations();
+            let page = key.pa.page();
+            let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
+            let block = Arc::new(Block::decode(key, va, self.machine.model, word));
+            self.trace_plans(&block);
+            self.statistics.decoded += 1;
+            // If anyone wrote to a code page meanwhile, the bytes may be old or the watch be over.
+            let mut cache = self.machine.cache();
+            if cache.invalidations() == before {
+                cache.insert(Arc::clone(&block));
+                return Ok(block);
+            }
         }
-        self.statistics.decoded += 1;
-        let page = key.pa.page();
-        let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
-        let block = Arc::new(Block::decode(key, va, self.machine.model, word));
-        self.machine.cache().insert(Arc::clone(&block));
-        Ok(block)
     }
 }

@@ -89,22 +89,38 @@ impl Statistics {
         self.exits.values().sum()
     }
 
-    /// Adds what another vCPU did.
+    /// Adds what another vCPU did. Names every field, so that a new one is not forgotten.
     pub fn add(&mut self, other: &Self) {
-        self.instructions += other.instructions;
-        self.translated += other.translated;
-        self.guest_bytes += other.guest_bytes;
-        self.host_bytes += other.host_bytes;
-        self.translation_time += other.translation_time;
-        self.decoded += other.decoded;
-        self.invalidated += other.invalidated;
-        self.walks += other.walks;
-        self.device_accesses += other.device_accesses;
-        self.soft_misses += other.soft_misses;
-        add_maps(&mut self.plans, &other.plans);
-        add_maps(&mut self.exits, &other.exits);
-        add_maps(&mut self.exceptions, &other.exceptions);
-        for (sum, calls) in self.stub_calls.iter_mut().zip(other.stub_calls) {
+        let Statistics {
+            instructions,
+            translated,
+            guest_bytes,
+            host_bytes,
+            translation_time,
+            plans,
+            stub_calls,
+            exits,
+            decoded,
+            invalidated,
+            exceptions,
+            walks,
+            device_accesses,
+            soft_misses,
+        } = other;
+        self.instructions += instructions;
+        self.translated += translated;
+        self.guest_bytes += guest_bytes;
+        self.host_bytes += host_bytes;
+        self.translation_time += *translation_time;
+        self.decoded += decoded;
+        self.invalidated += invalidated;
+        self.walks += walks;
+        self.device_accesses += device_accesses;
+        self.soft_misses += soft_misses;
+        add_maps(&mut self.plans, plans);
+        add_maps(&mut self.exits, exits);
+        add_maps(&mut self.exceptions, exceptions);
+        for (sum, calls) in self.stub_calls.iter_mut().zip(stub_calls) {
             *sum += calls;
         }
     }

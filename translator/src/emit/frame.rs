@@ -76,6 +76,11 @@ arrays! {
     float_operand(index: usize) = float_operands, 2, |index, _| index.to_string();
 }
 
+/// Whether `offset` is that of a general register.
+pub const fn is_general(offset: i32) -> bool {
+    gpr(0) <= offset && offset <= gpr(31)
+}
+
 /// Makes a constant for each field, and the table of their names.
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident = $field:ident;)*) => {
