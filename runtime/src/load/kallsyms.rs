@@ -10,6 +10,7 @@
 //! count        u32
 //! names        a symbol: length (one byte, or two if the first has bit 7), that many token numbers
 //! markers      u32 for every 256th symbol: where its name is in `names`
+//! (order       3 bytes a symbol, in kernels with a quick search by name)
 //! tokens       256 strings that end with a zero; the first letter of a name is the symbol's type
 //! token index  u16 for each token: where it is in `tokens`
 //! ```
@@ -23,8 +24,8 @@ const TOKENS: usize = 256;
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00";
 const FIRST_DIGIT: usize = b'0' as usize;
 const MARKER_STEP: usize = 256;
-/// No kernel has more symbols, and none is so far from its names that more need be searched.
-const MOST_SYMBOLS: usize = 1 << 20;
+/// No kernel has more symbols, or more bytes between the count and the tokens.
+const MOST_SYMBOLS: u64 = 1 << 20;
 const MOST_NAMES: usize = 16 << 20;
 
 /// The symbols of the kernel in `memory`. A kernel that moved itself has left its old tables behind, so of
@@ -48,45 +49,46 @@ struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
-    /// The tables whose token "0" is at `digits`.
+    /// The tables whose token "0" is at `digits`. The count is found going back from the tokens: it is the
+    /// number with as many names behind it, which are followed by the markers that say so.
     fn around(memory: &'a [u8], digits: usize) -> Option<Self> {
         let (tokens, index) = token_index(memory, digits)?;
-        let markers = markers(memory, tokens)?;
-        let last = word(memory, tokens_before(memory, tokens)?)? as usize;
-        let steps = (tokens_before(memory, tokens)? - markers) / 4 + 1;
-        let farthest = markers.saturating_sub(MOST_NAMES);
-        let mut at = markers.checked_sub(last)? & !7;
-        while at >= farthest.max(16) {
-            at -= 8;
-            let count = word(memory, at)? as usize;
-            let fits = count <= MOST_SYMBOLS && count.div_ceil(MARKER_STEP) == steps;
-            let mut tables =
-                Self { memory, base: 0, offsets: 0, count, names: at + 8, tokens, index: index.clone() };
-            if fits && tables.agree_with(markers) {
+        let mut tables = Self { memory, base: 0, offsets: 0, count: 0, names: 0, tokens, index };
+        let nearest = (tokens - tokens % 8).checked_sub(8)?;
+        let farthest = tokens.saturating_sub(MOST_NAMES).max(16);
+        for at in (farthest / 8..=nearest / 8).rev().map(|unit| unit * 8) {
+            // Four zeros fill the gap after the count.
+            let count = double(memory, at)?;
+            if !(1..=MOST_SYMBOLS).contains(&count) {
+                continue;
+            }
+            (tables.count, tables.names) = (count as usize, at + 8);
+            if tables.names_agree_with_markers() {
                 tables.base = double(memory, at - 8)?;
-                tables.offsets = (at - 8).checked_sub(4 * count)? & !7;
+                tables.offsets = (at - 8).checked_sub(4 * tables.count)? & !7;
                 return Some(tables);
             }
         }
         None
     }
 
-    /// Whether the names are where the markers say.
-    fn agree_with(&self, markers: usize) -> bool {
-        let mut at = self.names;
+    /// Whether there are as many names as there should be, and behind them where they are.
+    fn names_agree_with_markers(&self) -> bool {
+        let (mut at, mut expected) = (self.names, Vec::new());
         for symbol in 0..self.count {
             if symbol % MARKER_STEP == 0 {
-                let marker = word(self.memory, markers + symbol / MARKER_STEP * 4);
-                if marker != Some((at - self.names) as u32) {
-                    return false;
-                }
+                expected.push((at - self.names) as u32);
             }
             match self.name_at(at) {
-                Some((_, next)) => at = next,
-                None => return false,
+                Some((numbers, next)) if !numbers.is_empty() && next <= self.tokens => at = next,
+                _ => return false,
             }
         }
-        at <= markers
+        let markers = at.next_multiple_of(8);
+        expected
+            .iter()
+            .enumerate()
+            .all(|(index, marker)| word(self.memory, markers + 4 * index) == Some(*marker))
     }
 
     /// The token numbers of the name at `at`, and where the next is.
@@ -118,13 +120,21 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Where the table of tokens is whose token "0" is at `digits`, and where each token is in it.
+/// Where the table of tokens is whose token "0" is at `digits`, and where each token is in it. What comes
+/// before the table need not end with a zero, so the first token may seem longer than it is.
 fn token_index(memory: &[u8], digits: usize) -> Option<(usize, Vec<usize>)> {
-    let mut start = digits;
+    let (mut earliest, mut second) = (digits, digits);
     for _ in 0..FIRST_DIGIT {
-        let end = start.checked_sub(1)?;
-        start = memory[..end].iter().rposition(|byte| *byte == 0)? + 1;
+        second = earliest;
+        let end = earliest.checked_sub(1)?;
+        earliest = memory[..end].iter().rposition(|byte| *byte == 0)? + 1;
     }
+    let starts = (earliest.next_multiple_of(8)..second).step_by(8);
+    starts.into_iter().find_map(|start| Some((start, agreed_index(memory, start)?)))
+}
+
+/// Where each token is in the table at `start`, if the table behind it says the same.
+fn agreed_index(memory: &[u8], start: usize) -> Option<Vec<usize>> {
     let mut index = Vec::with_capacity(TOKENS);
     let mut at = start;
     for _ in 0..TOKENS {
@@ -136,29 +146,7 @@ fn token_index(memory: &[u8], digits: usize) -> Option<(usize, Vec<usize>)> {
         let bytes = memory.get(table + 2 * number..)?.first_chunk()?;
         Some(usize::from(u16::from_le_bytes(*bytes)))
     };
-    let agrees = (0..TOKENS).all(|number| written(number) == Some(index[number]));
-    (agrees && start.is_multiple_of(8)).then_some((start, index))
-}
-
-/// The last marker before the tokens at `tokens`, without the zeros that fill the gap.
-fn tokens_before(memory: &[u8], tokens: usize) -> Option<usize> {
-    let last = tokens.checked_sub(4)?;
-    if word(memory, last)? == 0 { last.checked_sub(4) } else { Some(last) }
-}
-
-/// Where the markers begin that end before `tokens`: they fall, going back, to zero.
-fn markers(memory: &[u8], tokens: usize) -> Option<usize> {
-    let mut at = tokens_before(memory, tokens)?;
-    let mut above = word(memory, at)?;
-    while above != 0 {
-        at = at.checked_sub(4)?;
-        let marker = word(memory, at)?;
-        if marker >= above {
-            return None;
-        }
-        above = marker;
-    }
-    Some(at)
+    (0..TOKENS).all(|number| written(number) == Some(index[number])).then_some(index)
 }
 
 fn word(memory: &[u8], at: usize) -> Option<u32> {
@@ -197,6 +185,8 @@ mod tests {
         pad(&mut memory);
         memory.extend(markers.into_iter().flat_map(u32::to_le_bytes));
         pad(&mut memory);
+        // A table in between that does not end with a zero.
+        memory.extend([7; 24]);
         let (start, mut index) = (memory.len(), Vec::new());
         for token in 0..TOKENS {
             index.push((memory.len() - start) as u16);
