@@ -72,7 +72,8 @@ impl GuestCode {
     pub fn from_program(path: &Path) -> anyhow::Result<Self> {
         let file = path.to_str().context("The name of the program is not UTF-8")?;
         let options = asm::Options { cpu: asm::Cpu::Mips64r2, ..asm::Options::default() };
-        let program = asm::assemble(file, &Files, &options).map_err(|errors| Refused(errors.to_string()))?;
+        let program = asm::assemble(file, &Files, &options)
+            .map_err(|errors| Refused(errors.to_string().trim_end().to_owned()))?;
         let code = program.segments.iter().filter(|segment| segment.section.is_code());
         Ok(Self {
             file: file.to_owned(),
@@ -89,7 +90,7 @@ impl GuestCode {
         unmapped(va).is_some()
     }
 
-    /// The mode in which the code at `va` runs: what `privilege` says, or else what the address does.
+    /// The mode in which the code at `va` runs: that of `user`, or else what the address says.
     pub fn mode(&self, va: Va, user: Option<bool>) -> Mode {
         let user = user.unwrap_or(!self.is_kernel(va));
         let mut status = if user { Status::KSU_USER } else { Status::empty() };
@@ -140,6 +141,13 @@ impl GuestCode {
         let start = self.address(found.0)?;
         let next = self.symbols.next_after(start).filter(|next| self.same_segment(start, *next));
         Ok(start..next.unwrap_or_else(|| self.segment_end(start)))
+    }
+
+    /// The name of an address of this code.
+    pub fn name(&self, va: Va) -> Option<String> {
+        let place = self.symbols.lookup(va)?;
+        let is_near = self.same_segment(va, Va(va.0 - place.offset));
+        is_near.then(|| place.to_string())
     }
 
     fn segment(&self, va: Va) -> Option<&(Va, Vec<u8>)> {

@@ -70,7 +70,7 @@ impl Dump {
         let code = self.code()?;
         let ranges = self.ranges(&code)?;
         let user = self.mode.map(|mode| mode == Privilege::User);
-        let symbol = |va: Va, _: Mode| Some(code.symbols.lookup(va)?.to_string());
+        let symbol = |va: Va, _: Mode| code.name(va);
         let context = Context { registers: self.registers(), symbol: &symbol };
         let mut listings = Vec::new();
         for range in ranges {

@@ -4,9 +4,9 @@
 use super::{HostLine, Line, Listing, Stage, WayOut};
 
 /// The least width at which two columns can be read.
-const WIDE: usize = 130;
+const WIDE: usize = 136;
 /// The width of the guest's column, if there are two.
-const LEFT: usize = 64;
+const LEFT: usize = 72;
 const GAP: &str = "  ";
 
 /// The listing for a terminal of `width` columns.
