@@ -80,7 +80,7 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 /// What an error says, without the host's number for it.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }

@@ -5,10 +5,13 @@
 mod cmd;
 mod console;
 mod exit;
+mod guest_code;
 mod options;
 mod program;
+mod rendering;
 mod report;
 mod session;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,7 @@ struct Cli {
 enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
+    Dump(cmd::dump::Dump),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
+        Some(Command::Dump(dump)) => dump.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

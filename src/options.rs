@@ -8,6 +8,7 @@ use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
 use crate::exit::Refused;
+use crate::watch::WatchOptions;
 
 /// What a kernel for MIPS keeps of its command line (`COMMAND_LINE_SIZE`), without the zero at its end. The runtime
 /// adds a word if the memory is small.
@@ -38,9 +39,9 @@ pub struct MachineOptions {
         allow_hyphen_values = true
     )]
     append: String,
-    /// Print statistics to standard error at the end
-    #[arg(long)]
-    pub stats: bool,
+    /// What the run should tell.
+    #[command(flatten)]
+    pub watch: WatchOptions,
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
@@ -82,7 +83,9 @@ impl MachineOptions {
             vcpus: self.smp,
             model: &translator::model::MIPS64R2,
             engine: self.engine.into(),
-            counted: self.stats,
+            counted: false,
+            profiled: false,
+            trace: None,
         })
     }
 

@@ -1,25 +1,29 @@
 //! Statistics for people: what the vCPUs did and how long it took. It must not know how a machine works.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use runtime::vcpu::Statistics;
+use runtime::vcpu::{Planned, Statistics};
 use rustix::time::{ClockId, clock_gettime};
+use translator::stub::Stub;
 
 type Count = fn(&Statistics) -> u64;
-type Named = BTreeMap<&'static str, u64>;
 
 /// What is counted once, and under which name.
-const COUNTS: [(&str, Count); 7] = [
+const COUNTS: [(&str, Count); 11] = [
     ("instructions", |one| one.instructions),
     ("blocks decoded", |one| one.decoded),
     ("blocks translated", |one| one.translated),
+    ("guest bytes translated", |one| one.guest_bytes),
+    ("bytes of host code", |one| one.host_bytes),
     ("blocks invalidated", |one| one.invalidated),
     ("page walks", |one| one.walks),
     ("soft-TLB misses", |one| one.soft_misses),
     ("device accesses", |one| one.device_accesses),
+    ("stub calls", Statistics::all_stub_calls),
+    ("exits", Statistics::all_exits),
 ];
 
 /// Statistics of all machines of a session. Clones share them.
@@ -43,42 +47,28 @@ impl Report {
             vcpus.resize_with(machine.len(), Statistics::default);
         }
         for (sum, one) in vcpus.iter_mut().zip(machine) {
-            accumulate(sum, one);
+            sum.add(one);
         }
+    }
+
+    /// The statistics as JSON: of each vCPU, of all, and what follows from them.
+    pub fn json(&self) -> String {
+        let vcpus = self.lock();
+        let total = total(&vcpus);
+        let report = serde_json::json!({
+            "seconds": self.started.elapsed().as_secs_f64(),
+            "host_cpu_seconds": processor_time().as_secs_f64(),
+            "instructions_per_stub_call": ratio(total.instructions, total.all_stub_calls()),
+            "instructions_per_exit": ratio(total.instructions, total.all_exits()),
+            "host_bytes_per_guest_byte": ratio(total.host_bytes, total.guest_bytes),
+            "all": total,
+            "vcpus": *vcpus,
+        });
+        format!("{report:#}\n")
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Statistics>> {
         self.vcpus.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Names every field, so that a new one is not forgotten.
-fn accumulate(sum: &mut Statistics, one: &Statistics) {
-    let Statistics {
-        instructions,
-        translated,
-        exits,
-        decoded,
-        invalidated,
-        exceptions,
-        walks,
-        device_accesses,
-        soft_misses,
-    } = one;
-    sum.instructions += instructions;
-    sum.translated += translated;
-    sum.decoded += decoded;
-    sum.invalidated += invalidated;
-    sum.walks += walks;
-    sum.device_accesses += device_accesses;
-    sum.soft_misses += soft_misses;
-    merge(&mut sum.exits, exits);
-    merge(&mut sum.exceptions, exceptions);
-}
-
-fn merge(sums: &mut Named, counts: &Named) {
-    for (name, count) in counts {
-        *sums.entry(name).or_default() += count;
     }
 }
 
@@ -91,6 +81,17 @@ impl Display for Report {
         let table = Table::new(&vcpus, self.started.elapsed(), processor_time());
         table.fmt(out)
     }
+}
+
+fn total(vcpus: &[Statistics]) -> Statistics {
+    let mut total = Statistics::default();
+    vcpus.iter().for_each(|one| total.add(one));
+    total
+}
+
+/// How many of `many` there are for each of `few`; none if there are no few.
+fn ratio(many: u64, few: u64) -> Option<f64> {
+    (few > 0).then(|| many as f64 / few as f64)
 }
 
 /// What the process used of the host's processors.
@@ -111,10 +112,13 @@ impl Table {
             let names = (0..vcpus.len()).map(|number| format!("vCPU {number}"));
             table.rows.push((String::new(), names.chain(["all".to_owned()]).collect()));
         }
-        let mut total = Statistics::default();
-        vcpus.iter().for_each(|one| accumulate(&mut total, one));
+        let total = total(vcpus);
         for (name, count) in COUNTS {
             table.add(name.to_owned(), vcpus, count);
+        }
+        table.add_plans(&total, vcpus);
+        for stub in Stub::ALL.iter().filter(|stub| total.stub_calls[**stub as usize] > 0) {
+            table.add(format!("stub calls: {}", stub.name()), vcpus, |one| one.stub_calls[*stub as usize]);
         }
         for name in total.exits.keys() {
             let count = |one: &Statistics| one.exits.get(name).copied().unwrap_or(0);
@@ -124,8 +128,34 @@ impl Table {
             let count = |one: &Statistics| one.exceptions.get(name).copied().unwrap_or(0);
             table.add(format!("exceptions: {name}"), vcpus, count);
         }
-        table.add_times(total.instructions, elapsed, used);
+        table.add_ratios(&total);
+        table.add_times(&total, elapsed, used);
         table
+    }
+
+    /// A row for each way in which an instruction was patched, without the reasons.
+    fn add_plans(&mut self, total: &Statistics, vcpus: &[Statistics]) {
+        let ways: BTreeSet<_> = total.plans.keys().map(|plan| (plan.kind, plan.instruction)).collect();
+        for (kind, instruction) in ways {
+            let is_it = |plan: &&Planned| (plan.kind, plan.instruction) == (kind, instruction);
+            let count = |one: &Statistics| {
+                let plans = one.plans.iter().filter(|(plan, _)| is_it(plan));
+                plans.map(|(_, count)| count).sum()
+            };
+            self.add(format!("patched {kind}: {instruction}"), vcpus, count);
+        }
+    }
+
+    fn add_ratios(&mut self, total: &Statistics) {
+        let ratios = [
+            ("instructions per stub call", ratio(total.instructions, total.all_stub_calls())),
+            ("instructions per exit", ratio(total.instructions, total.all_exits())),
+            ("host bytes per guest byte", ratio(total.host_bytes, total.guest_bytes)),
+        ];
+        for (name, ratio) in ratios {
+            let value = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.1}"));
+            self.rows.push((name.to_owned(), vec![value]));
+        }
     }
 
     fn add(&mut self, name: String, vcpus: &[Statistics], count: impl Fn(&Statistics) -> u64) {
@@ -134,10 +164,15 @@ impl Table {
         self.rows.push((name, counts.into_iter().chain(sum).map(grouped).collect()));
     }
 
-    fn add_times(&mut self, instructions: u64, elapsed: Duration, used: Duration) {
+    fn add_times(&mut self, total: &Statistics, elapsed: Duration, used: Duration) {
         let (elapsed, used) = (elapsed.as_secs_f64(), used.as_secs_f64());
-        let speed = if used > 0.0 { instructions as f64 / used / 1e6 } else { 0.0 };
-        let times = [("seconds", elapsed), ("seconds of host CPU", used), ("MIPS, by host CPU time", speed)];
+        let speed = if used > 0.0 { total.instructions as f64 / used / 1e6 } else { 0.0 };
+        let times = [
+            ("seconds in translation", total.translation_time.as_secs_f64()),
+            ("seconds", elapsed),
+            ("seconds of host CPU", used),
+            ("MIPS, by host CPU time", speed),
+        ];
         self.rows.extend(times.map(|(name, value)| (name.to_owned(), vec![format!("{value:.2}")])));
     }
 }

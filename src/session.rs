@@ -20,6 +20,7 @@ use crate::console::output::{Output, Rest, Seen};
 use crate::console::{self, Console};
 use crate::exit;
 use crate::report::Report;
+use crate::watch::Watch;
 
 /// How long a machine that is to end may take for it before the process ends without its statistics.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,8 +34,8 @@ pub struct Session {
     pub config: Config,
     /// Whether a machine that resets starts again.
     pub reboots: bool,
-    /// Whether statistics are printed at the end.
-    pub stats: bool,
+    /// What is to be learnt of it.
+    pub watch: Arc<Watch>,
 }
 
 /// Why a session ended.
@@ -103,13 +104,14 @@ impl Session {
     pub fn run(self) -> anyhow::Result<Closing> {
         let (events, happened) = channel();
         let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
-        let stats = self.stats;
+        let watch = self.watch;
         let course = Course {
             config: self.config,
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
             report: report.clone(),
+            watch: Arc::clone(&watch),
             events: events.clone(),
         };
         let first = course.build()?;
@@ -127,10 +129,9 @@ impl Session {
         if is_terminal && seen.is_within_line() {
             eprintln!();
         }
-        if stats {
-            eprint!("{report}");
-        }
-        conclude(stop, seen.script_status)
+        let watched = watch.close(&report);
+        let closing = conclude(stop, seen.script_status)?;
+        watched.map(|()| closing)
     }
 }
 
@@ -163,6 +164,7 @@ struct Course {
     seen: Seen,
     line: Arc<Line>,
     report: Report,
+    watch: Arc<Watch>,
     events: Sender<Event>,
 }
 
@@ -198,8 +200,10 @@ impl Course {
         self.line.connect(vm.serial_input());
         // Without a listener the process is about to end.
         let _ = self.events.send(Event::Started(vm.control()));
+        let observer = vm.observer();
         let (ending, statistics) = vm.run()?;
         self.report.add(&statistics);
+        self.watch.look(&observer);
         Ok(ending)
     }
 

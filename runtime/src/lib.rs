@@ -14,6 +14,8 @@ pub mod mmu;
 pub mod program;
 pub mod schedule;
 pub mod snapshot;
+pub mod observe;
+pub mod trace;
 pub mod vcpu;
 pub mod vm;
 pub mod wire;

@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::memory::{PageFlags, Ram};
+use crate::trace::Trace;
 
 /// What keeps the time of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +226,8 @@ pub struct Machine {
     pub clock: Clock,
     /// Who answers exceptions.
     pub exceptions: Exceptions,
+    /// Where events are written, if anywhere.
+    pub trace: Option<Trace>,
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
     started: Instant,
@@ -243,7 +246,25 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest).map(Arc::new)
+        Self::traced(model, fixed_mode, ram, bus, control, clock, None)
+    }
+
+    /// As [`Machine::new`], with events written to `trace`.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn traced(
+        model: &'static Model,
+        fixed_mode: Mode,
+        ram: Arc<Ram>,
+        bus: Bus,
+        control: Arc<Control>,
+        clock: Clock,
+        trace: Option<Trace>,
+    ) -> std::io::Result<Arc<Self>> {
+        let mut machine = Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest)?;
+        machine.trace = trace;
+        Ok(Arc::new(machine))
     }
 
     /// As [`Machine::new`], with the choice of who answers exceptions.
@@ -264,6 +285,10 @@ impl Machine {
             Clock::Host => Some(AlarmClock::new(Arc::clone(&control))?),
             Clock::Instructions => None,
         };
+        let mut cache = Cache::new()?;
+        if fixed_mode.contains(Mode::PROFILED) {
+            cache.keep_history();
+        }
         Ok(Self {
             model,
             fixed_mode,
@@ -273,7 +298,7 @@ impl Machine {
             exceptions,
             alarm_clock,
             control,
-            cache: Mutex::new(Cache::new()?),
+            cache: Mutex::new(cache),
             running_code: RwLock::new(()),
             wanted_alone: AtomicU32::new(0),
             arena_epoch: AtomicU64::new(0),
@@ -281,6 +306,7 @@ impl Machine {
             code_page_count: AtomicUsize::new(0),
             code_epoch: AtomicU64::new(0),
             clock,
+            trace: None,
             started: Instant::now(),
         })
     }

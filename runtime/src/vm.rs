@@ -1,7 +1,8 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -17,9 +18,12 @@ use crate::board::virt::{self, Board, BoardError};
 use crate::device::rtc::host_clock;
 use crate::device::uart::SerialInput;
 use crate::load::kernel::{Boot, Request, load};
+use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Machine};
 use crate::memory::{Ram, RamError};
+use crate::observe::Observer;
+use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
@@ -41,6 +45,21 @@ pub struct Config {
     pub engine: Engine,
     /// Whether generated code counts instructions.
     pub counted: bool,
+    /// Whether every translation is remembered, with how often it was entered.
+    pub profiled: bool,
+    /// Which events are written, and where.
+    pub trace: Option<Tracing>,
+}
+
+/// What of a machine is traced.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The kinds of events.
+    pub kinds: Kinds,
+    /// The file that the lines go to.
+    pub out: Arc<File>,
+    /// Names for addresses, beside those of the kernel's file.
+    pub symbols: Symbols,
 }
 
 /// Why a machine could not be built or run.
@@ -68,6 +87,13 @@ pub enum VmError {
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
+}
+
+impl Tracing {
+    fn start(&self, of_kernel: &Symbols) -> Trace {
+        let symbols = if self.symbols.is_empty() { of_kernel } else { &self.symbols };
+        Trace::new(self.kinds, symbols.clone(), Box::new(BufWriter::new(Arc::clone(&self.out))))
+    }
 }
 
 /// A machine that is ready to run.
@@ -113,8 +139,11 @@ impl Vm {
         let board = Board::new(config.ram, config.vcpus, host)?;
         let ram = Arc::new(Ram::new(&board.plan.ram)?);
         let boot = load_kernel(config, &board, &ram)?;
-        let mode = if config.counted { Mode::COUNTED } else { Mode::empty() };
-        let machine = Machine::new(config.model, mode, ram, board.bus, control, Clock::Host);
+        let mut mode = Mode::empty();
+        mode.set(Mode::COUNTED, config.counted);
+        mode.set(Mode::PROFILED, config.profiled);
+        let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
+        let machine = Machine::traced(config.model, mode, ram, board.bus, control, Clock::Host, trace);
         let machine = machine.map_err(VmError::Thread)?;
         let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
         let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
@@ -137,6 +166,16 @@ impl Vm {
     /// The user's end of the serial port.
     pub fn serial_input(&self) -> SerialInput {
         self.serial_input.clone()
+    }
+
+    /// A view of the machine that lasts beyond its end.
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.machine))
+    }
+
+    /// The names of the kernel's file; a kernel that moves itself is no longer where they say.
+    pub fn symbols(&self) -> &Symbols {
+        &self.boot.symbols
     }
 
     /// The machine's switches.

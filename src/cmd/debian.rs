@@ -48,13 +48,14 @@ impl Debian {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let words = self.kernel_words()?;
         let guest = self.prepare()?;
-        let config = self.machine.config(guest.kernel, Some(guest.initramfs), &words)?;
+        let mut config = self.machine.config(guest.kernel, Some(guest.initramfs), &words)?;
+        let watch = self.machine.watch.open(&mut config)?;
         if std::io::stderr().is_terminal() && self.run.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let closing = Session { config, reboots, stats: self.machine.stats }.run()?;
+        let closing = Session { config, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

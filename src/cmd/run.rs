@@ -30,9 +30,9 @@ impl Run {
     /// # Errors
     /// Fails if the machine cannot be built or the host fails it.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
-        let config = self.machine.config(self.kernel, self.initrd, "")?;
-        let closing =
-            Session { config, reboots: !self.machine.no_reboot, stats: self.machine.stats }.run()?;
+        let mut config = self.machine.config(self.kernel, self.initrd, "")?;
+        let watch = self.machine.watch.open(&mut config)?;
+        let closing = Session { config, reboots: !self.machine.no_reboot, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }

@@ -1,5 +1,6 @@
 //! Host code as plain data: bytes, and the places in them that depend on where they are put.
 
+use crate::ir::Exit;
 use crate::stub::Stub;
 
 /// A routine that every block shares; see [`crate::emit::routines`].
@@ -70,6 +71,27 @@ pub struct Code {
     pub links: Vec<Link>,
     /// The offset of the code that a dropped block's entry is made to jump to.
     pub stale: usize,
-    /// Where the host code of each step begins, for dumps.
-    pub steps: Vec<usize>,
+    /// The offset of the field that gets the address of the block's counter, if it counts its runs.
+    pub counter: Option<usize>,
+    /// What each run of bytes is for, by the offset at which it begins, for dumps.
+    pub parts: Vec<(usize, Part)>,
+}
+
+/// What a piece of a block's host code is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Part {
+    /// What every run begins with.
+    Entry,
+    /// The step with this index.
+    Step(usize),
+    /// The jump after the last step.
+    End,
+    /// The way out when the block is longer than the budget.
+    Budget,
+    /// The slow path of the step with this index.
+    Slow(usize),
+    /// What the link to this place is while it is not joined.
+    Link(Exit),
+    /// Where whoever comes to the block goes once it is dropped.
+    Stale,
 }

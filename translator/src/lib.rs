@@ -14,6 +14,7 @@ pub mod float;
 pub mod interp;
 pub mod ir;
 pub mod isa;
+pub mod listing;
 pub mod machine;
 pub mod mode;
 pub mod model;

@@ -33,6 +33,8 @@ bitflags! {
         /// Memory is flat, as bare programs expect it: 32-bit virtual addresses are physical ones, and
         /// nothing is privileged.
         const FLAT = 1 << 10;
+        /// Blocks count how often they are entered.
+        const PROFILED = 1 << 11;
     }
 }
 
@@ -41,7 +43,8 @@ impl Mode {
     pub const VIEW: Mode =
         Mode::USER.union(Mode::SUPERVISOR).union(Mode::WIDE_ADDRESSES).union(Mode::ERROR_LEVEL);
     /// The bits that stay as they are when Status changes.
-    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT);
+    const FIXED: Mode =
+        Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT).union(Mode::PROFILED);
 
     /// The mode after Status became `status`; what Status does not say is kept from `self`.
     pub fn with_status(self, status: Status) -> Mode {

@@ -3,6 +3,8 @@
 //! instruction, the CPU model and the mode, so it is data that the translator, the interpreter, the
 //! dump and the statistics read alike.
 
+use std::fmt;
+
 use crate::cp0::{Cp0, Touch};
 use crate::isa::{Classes, Insn, Op};
 use crate::machine::Raise;
@@ -29,8 +31,22 @@ pub enum Action {
     Ignore,
 }
 
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Field => f.write_str("field"),
+            Action::Call(stub) => write!(f, "call {}", stub.name()),
+            Action::Follow => f.write_str("follow"),
+            Action::Interrupts => f.write_str("interrupts"),
+            Action::Barrier => f.write_str("barrier"),
+            Action::Raise(what) => write!(f, "raise {what:?}"),
+            Action::Ignore => f.write_str("ignore"),
+        }
+    }
+}
+
 /// How many actions replace the instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Innocuous here: the instruction itself is compiled.
     Kept,
@@ -38,6 +54,17 @@ pub enum Kind {
     OneToOne,
     /// Several actions replace the instruction.
     OneToMany,
+}
+
+impl Kind {
+    /// The name that dumps and statistics show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Kept => "kept",
+            Kind::OneToOne => "one to one",
+            Kind::OneToMany => "one to many",
+        }
+    }
 }
 
 /// What replaces one instruction, and why.

@@ -143,6 +143,33 @@ impl Arena {
         word.store(u64::from_le_bytes(bytes), Ordering::Release);
     }
 
+    /// Writes the constant at `at` of a block that nobody runs yet.
+    pub fn write_constant(&mut self, at: usize, value: u64) {
+        self.write[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// The offset that the jump whose displacement is at `at` goes to.
+    pub fn target(&self, at: usize) -> usize {
+        let bytes = self.execute[at..].first_chunk().copied().unwrap_or_default();
+        (at + 4).wrapping_add_signed(i32::from_le_bytes(bytes) as isize)
+    }
+
+    /// The host addresses and sizes of the shared routines, by name.
+    pub fn routines(&self) -> Vec<(String, u64, usize)> {
+        let name = |routine: &Routine| match routine {
+            Routine::Stub(stub) => format!("stub.{}", stub.name()),
+            other => format!("routine.{other:?}").to_lowercase(),
+        };
+        let mut starts: Vec<(usize, String)> =
+            self.routines.offsets.iter().map(|(routine, at)| (*at, name(routine))).collect();
+        starts.push((self.routines.enter, "routine.enter".to_owned()));
+        starts.sort();
+        let ends: Vec<usize> = starts.iter().skip(1).map(|(at, _)| *at).chain([ROUTINE_BYTES]).collect();
+        let routine =
+            |((start, name), end): ((usize, String), usize)| (name, self.address(start), end - start);
+        starts.into_iter().zip(ends).map(routine).collect()
+    }
+
     /// The bytes of `length` bytes of code at `offset`.
     pub fn bytes(&self, offset: usize, length: usize) -> &[u8] {
         &self.execute[offset..offset + length]

@@ -3,6 +3,7 @@
 //! behind its lock.
 
 mod arena;
+mod history;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use translator::code::Code;
 
 pub use arena::Arena;
 use arena::Placement;
+pub use history::{History, Placed};
+use translator::listing::Facts;
 
 /// The most blocks that are kept; beyond it the interpreter's are dropped.
 const MAX_BLOCKS: usize = 1 << 18;
@@ -53,6 +56,8 @@ pub struct Cache {
     /// The links of all blocks, by the return addresses of their stubs.
     links: HashMap<u64, Site>,
     invalidations: u64,
+    /// All translations there ever were, if someone wants to know.
+    history: Option<History>,
 }
 
 impl Cache {
@@ -68,6 +73,7 @@ impl Cache {
             regions: vec![Vec::new(); arena::REGIONS],
             links: HashMap::new(),
             invalidations: 0,
+            history: None,
         })
     }
 
@@ -148,6 +154,13 @@ impl Cache {
         let entry = self.blocks.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.block, block))?;
         let placement = self.arena.place(code);
         let base = placement.offset;
+        if let Some(history) = &mut self.history {
+            if let Some(counter) = code.counter {
+                self.arena.write_constant(base + counter, history.next_counter());
+            }
+            let (block, address) = (Arc::clone(&entry.block), self.arena.address(base));
+            history.add(Placed { block, address, bytes: code.bytes.len() });
+        }
         let mut links = Vec::with_capacity(code.links.len());
         for link in &code.links {
             let address = self.arena.address(base + link.return_offset);
@@ -159,6 +172,36 @@ impl Cache {
         entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
         self.regions[placement.region].push(key);
         Some(self.arena.address(base))
+    }
+
+    /// From now on all translations are remembered. Blocks may count their runs only then.
+    pub fn keep_history(&mut self) {
+        self.history.get_or_insert_default();
+    }
+
+    /// All translations there ever were, if they are remembered.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+
+    /// The host addresses and sizes of the shared routines, by name.
+    pub fn routines(&self) -> Vec<(String, u64, usize)> {
+        self.arena.routines()
+    }
+
+    /// What there is to know of the block with identity `key`, which was entered `executions` times.
+    pub fn facts(&self, key: &Key, executions: u64) -> Facts {
+        let translation = self.blocks.get(key).and_then(|entry| entry.translation.as_ref());
+        let Some(translation) = translation else { return Facts { executions, ..Facts::default() } };
+        let is_joined = |link: &u64| {
+            let site = self.links.get(link);
+            site.is_some_and(|site| self.arena.target(site.displacement) != site.stub)
+        };
+        Facts {
+            executions,
+            incoming: translation.incoming.len(),
+            joined: translation.links.iter().map(is_joined).collect(),
+        }
     }
 
     /// Joins the link whose stub returned to `link` to the block with identity `key`.

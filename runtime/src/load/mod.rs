@@ -2,6 +2,7 @@
 //! what runs in it.
 
 pub mod elf;
+pub mod kallsyms;
 pub mod kernel;
 pub mod symbols;
 

@@ -9,6 +9,7 @@ use translator::sem::system::CP0_DOUBLE;
 use super::{Stop, Vcpu};
 use crate::machine::Clock;
 use crate::mmu::tlb::Entry;
+use crate::trace::Kinds;
 
 /// Index.P: the probe found nothing.
 const INDEX_PROBE_FAILURE: u64 = 1 << 31;
@@ -31,7 +32,7 @@ impl Vcpu {
         let (register, double) = decode(immediate);
         let stored = self.cpu.cp0(register);
         match register {
-            Cp0::Count => self.count() as i32 as u64,
+            Cp0::Count => self.read_count() as i32 as u64,
             Cp0::Random => self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize) as u64,
             Cp0::Cause => {
                 self.check_timer();
@@ -196,6 +197,7 @@ impl Vcpu {
             entry.hi |= ENTRY_HI_EHINV;
         }
         self.tlb.write(index, entry);
+        self.trace_tlb(index, &entry);
         if entry.is_live() {
             self.forget_entry(&entry);
         }
@@ -212,6 +214,10 @@ impl Vcpu {
     /// TLBINVF, or TLBINV of the current address space.
     pub(super) fn tlb_invalidate(&mut self, asid: Option<u8>) -> Result<(), Stop> {
         self.tlb.invalidate(asid);
+        self.trace(Kinds::TLB, self.site.pc, || match asid {
+            Some(asid) => format!("address space {asid} dropped"),
+            None => "all dropped".to_owned(),
+        });
         self.soft.flush_all();
         self.mapping_changed()
     }
@@ -224,7 +230,7 @@ impl Vcpu {
             _ if !allowed => Err(self.raise(Exception::ReservedInstruction)),
             hardware::CPU_NUMBER => Ok(self.number as u64),
             hardware::SYNCI_STEP => Ok(self.synci_step()),
-            hardware::COUNT => Ok(self.count() as i32 as u64),
+            hardware::COUNT => Ok(self.read_count() as i32 as u64),
             hardware::COUNT_RESOLUTION => Ok(1),
             hardware::USER_LOCAL => Ok(self.cpu.cp0(Cp0::UserLocal)),
             _ => Err(self.raise(Exception::ReservedInstruction)),

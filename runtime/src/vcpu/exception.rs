@@ -46,6 +46,7 @@ impl Vcpu {
 
     fn enter_exception(&mut self, exception: Exception) {
         *self.statistics.exceptions.entry(exception.name()).or_default() += 1;
+        self.trace_exception(exception);
         if let Some(va) = exception.bad_address() {
             self.cpu.set_cp0(Cp0::BadVAddr, va.0);
         }

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "entries from the cache are run")]
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use translator::addr::Va;
 use translator::block::{Block, End, Key};
@@ -12,6 +13,7 @@ use translator::ir;
 use translator::mode::Mode;
 
 use super::{Leave, Stop, Vcpu};
+use crate::trace::Kinds;
 
 /// What the program counter leads to.
 enum Next {
@@ -78,13 +80,16 @@ impl Vcpu {
                     return self.interpret_some(self.cpu.budget.max(0) as u64);
                 }
                 ExitReason::Leave => match self.left.take() {
-                    Some(Leave::Interpret) => {
-                        self.count_exit("interpret");
+                    Some(why @ Leave::Interpret) => {
+                        self.count_exit(why.name());
                         if let Some(why) = self.interpret_some(1) {
                             return Some(why);
                         }
                     }
-                    why => return why,
+                    why => {
+                        self.count_exit(why.map_or("leave", Leave::name));
+                        return why;
+                    }
                 },
             }
         }
@@ -92,6 +97,7 @@ impl Vcpu {
 
     fn count_exit(&mut self, reason: &'static str) {
         *self.statistics.exits.entry(reason).or_default() += 1;
+        self.trace(Kinds::EXIT, Va(self.cpu.pc), || reason.to_owned());
     }
 
     /// Interprets `limit` instructions, plus a delay slot.
@@ -150,14 +156,18 @@ impl Vcpu {
         if !self.is_warm(&block, threshold) {
             return Ok(Next::Interpret(block.steps.len() as u64));
         }
+        let begin = Instant::now();
         let code = emit(&block, &ir::build(&block));
-        self.statistics.translated += 1;
+        self.statistics.count_translation(&block, &code, begin.elapsed());
         if self.machine.cache().is_full(&code) {
             self.machine.make_room();
         }
         let placed = self.machine.cache().place(&block, &code);
         match placed {
-            Some(entry) => Ok(Next::Code { key, entry, bound }),
+            Some(entry) => {
+                self.trace_block(&block, &code, entry);
+                Ok(Next::Code { key, entry, bound })
+            }
             None => self.next_code(threshold),
         }
     }

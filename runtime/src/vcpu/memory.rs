@@ -67,6 +67,7 @@ impl Vcpu {
         // exceptions probe for it and return if it is not there.
         let index = self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize);
         self.tlb.write(index, entry);
+        self.trace_tlb(index, &entry);
         Some(entry)
     }
 

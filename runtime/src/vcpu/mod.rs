@@ -9,10 +9,11 @@ mod jit;
 mod memory;
 mod persist;
 mod run;
+mod statistics;
 mod stub;
 mod timer;
+mod trace;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -31,6 +32,7 @@ use crate::mmu::tlb::Tlb;
 
 pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
+pub use statistics::{Planned, Statistics, StubCalls};
 
 /// Why an instruction did not simply go on to the next. The program counter is already where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,27 +79,17 @@ enum Paid {
     AllBut(u32),
 }
 
-/// What happened how often, for people.
-#[derive(Clone, Debug, Default)]
-pub struct Statistics {
-    /// Guest instructions that ran.
-    pub instructions: u64,
-    /// Blocks that were translated.
-    pub translated: u64,
-    /// Times that generated code came back to the run loop, by reason.
-    pub exits: BTreeMap<&'static str, u64>,
-    /// Blocks that were decoded.
-    pub decoded: u64,
-    /// Blocks that were dropped because their bytes were written.
-    pub invalidated: u64,
-    /// Exceptions by name.
-    pub exceptions: BTreeMap<&'static str, u64>,
-    /// Pairs of pages that the page walker put into the TLB.
-    pub walks: u64,
-    /// Accesses that went to a device.
-    pub device_accesses: u64,
-    /// Loads and stores that missed the soft TLB.
-    pub soft_misses: u64,
+impl Leave {
+    /// The name that statistics show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Leave::Wait => "wait",
+            Leave::Hypercall(_) => "hypercall",
+            Leave::SystemCall => "service",
+            Leave::Exception(_) => "exception",
+            Leave::Interpret => "interpret",
+        }
+    }
 }
 
 /// A block that ran lately, found by virtual address.
@@ -123,6 +115,8 @@ pub struct Vcpu {
     rules: Rules,
     /// Added to the clock's ticks to give Count.
     count_offset: u32,
+    /// The Count that the guest read last.
+    count_read: u32,
     /// The tick at which the timer interrupts, if it is set.
     deadline: Option<u64>,
     recent: Vec<Option<Recent>>,
@@ -167,6 +161,7 @@ impl Vcpu {
             site: Site::default(),
             rules,
             count_offset: 0,
+            count_read: 0,
             deadline: None,
             recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
             recent_epoch: 0,

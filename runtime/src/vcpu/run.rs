@@ -307,6 +307,7 @@ impl Vcpu {
             let page = key.pa.page();
             let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
             let block = Arc::new(Block::decode(key, va, self.machine.model, word));
+            self.trace_plans(&block);
             self.statistics.decoded += 1;
             // If anyone wrote to a code page meanwhile, the bytes may be old or the watch be over.
             let mut cache = self.machine.cache();

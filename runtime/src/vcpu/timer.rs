@@ -47,21 +47,41 @@ impl Vcpu {
     /// Sets the Count register.
     pub(super) fn set_count(&mut self, value: u32) {
         self.count_offset = value.wrapping_sub(self.ticks() as u32);
-        self.set_deadline();
+        self.set_deadline(false);
     }
 
     /// Sets the Compare register, which acknowledges the timer's interrupt.
     pub(super) fn set_compare(&mut self, value: u32) {
+        let late = self.is_late(value);
         self.cpu.set_cp0(Cp0::Compare, value as i32 as u64);
         let cause = self.cpu.cp0(Cp0::Cause) & !(Cause::TI | Cause::IP7).bits();
         self.cpu.set_cp0(Cp0::Cause, cause as i32 as u64);
-        self.set_deadline();
+        self.set_deadline(late);
     }
 
-    /// The deadline is when Count next equals Compare: at most one turn of the counter away.
-    fn set_deadline(&mut self) {
+    /// Whether `compare` was ahead of the Count that the guest last read and is not ahead any more: the
+    /// host let the vCPU stand still in between, or was translating. Linux sets its timer one microsecond
+    /// ahead when it brings up another CPU (`sync-r4k.c`), and would wait for the counter to come round.
+    fn is_late(&self, compare: u32) -> bool {
+        let ahead_of = |count: u32| (compare.wrapping_sub(count) as i32) > 0;
+        self.machine.clock == Clock::Host && ahead_of(self.count_read) && !ahead_of(self.count())
+    }
+
+    /// The Count register, for the guest.
+    pub(super) fn read_count(&mut self) -> u32 {
+        self.count_read = self.count();
+        self.count_read
+    }
+
+    /// The deadline is when Count next equals Compare: at most one turn of the counter away. A `late`
+    /// one is now.
+    fn set_deadline(&mut self, late: bool) {
         let distance = (self.cpu.cp0(Cp0::Compare) as u32).wrapping_sub(self.count());
-        let steps = if distance == 0 { 1 << 32 } else { u64::from(distance) };
+        let steps = match distance {
+            _ if late => 0,
+            0 => 1 << 32,
+            _ => u64::from(distance),
+        };
         self.deadline = Some(self.ticks() + steps);
         match self.machine.clock {
             Clock::Host => self.set_alarm_clock(),

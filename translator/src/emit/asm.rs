@@ -609,6 +609,13 @@ impl Asm {
         self.reserve_displacement()
     }
 
+    /// Moves a 64-bit constant that is filled in when the code is placed. Gives its offset.
+    #[inline(never)]
+    pub fn placed_constant(&mut self, to: Reg) -> usize {
+        self.mov_imm64(to, i64::MAX);
+        self.offset() - size_of::<i64>()
+    }
+
     fn reserve_displacement(&mut self) -> usize {
         let at = self.offset();
         for _ in 0..4 {

@@ -7,7 +7,7 @@ use super::asm::{Alu, Cond, Label, Reg, reg};
 use super::frame::{self, CPU};
 use super::{Emitter, Slow};
 use crate::addr::PAGE_SIZE;
-use crate::code::{Link, Routine};
+use crate::code::{Link, Part, Routine};
 use crate::cpu::{JUMP_CACHE_ENTRIES, JumpEntry, Shared};
 use crate::ir::{Exit, Terminal, Value};
 use crate::mode::Mode;
@@ -18,9 +18,13 @@ pub(super) const JUMP_SHIFT: i8 = (size_of::<JumpEntry>().trailing_zeros() - 2) 
 pub(super) const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntry>()) as i32;
 
 impl Emitter<'_> {
-    /// The entry of the block: a counted one pays for all its steps at once. Gives the label of the
+    /// The entry of the block: a profiled one counts its runs, and a counted one pays for all its steps at once. Gives the label of the
     /// way out if that is too much.
     pub(super) fn enter(&mut self) -> Option<Label> {
+        if self.mode().contains(Mode::PROFILED) {
+            self.counter = Some(self.asm.placed_constant(reg::RAX));
+            self.asm.add_memory_imm(reg::RAX, 0, 1);
+        }
         if !self.mode().contains(Mode::COUNTED) {
             return None;
         }
@@ -55,6 +59,7 @@ impl Emitter<'_> {
             self.asm.jump_if(cond.negate(), not_taken);
             if slot_is_conditional {
                 self.nodes(only_taken.index(), self.ir.nodes.len());
+                self.mark(Part::End);
             }
             self.exit(taken);
             self.asm.bind(not_taken);

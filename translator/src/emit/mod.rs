@@ -14,7 +14,7 @@ mod value;
 pub use routines::{Routines, routines};
 
 use crate::block::Block;
-use crate::code::{Code, Link, Routine};
+use crate::code::{Code, Link, Part, Routine};
 use crate::cpu::SPILL_SLOTS;
 use crate::ir::{Exit, Home, Ir, Node, Terminal, Value};
 use crate::isa::Insn;
@@ -111,7 +111,8 @@ struct Emitter<'a> {
     calls: Vec<(usize, Routine)>,
     links: Vec<(usize, Exit)>,
     placed_links: Vec<Link>,
-    steps: Vec<usize>,
+    counter: Option<usize>,
+    parts: Vec<(usize, Part)>,
 }
 
 /// Translates the nodes of `block` to host code.
@@ -129,7 +130,8 @@ pub fn emit(block: &Block, ir: &Ir) -> Code {
         calls: Vec::new(),
         links: Vec::new(),
         placed_links: Vec::new(),
-        steps: Vec::with_capacity(block.steps.len()),
+        counter: None,
+        parts: Vec::with_capacity(block.steps.len() + 4),
     };
     emitter.run()
 }
@@ -138,16 +140,20 @@ impl Emitter<'_> {
     fn run(mut self) -> Code {
         // A dropped block's entry is overwritten by a jump, which must not reach into another step.
         const ENTRY_BYTES: usize = 8;
+        self.mark(Part::Entry);
         let budget = self.enter();
         self.nodes(0, self.straight_end());
+        self.mark(Part::End);
         self.terminal();
         while self.asm.offset() < ENTRY_BYTES {
             self.asm.trap();
         }
         if let Some(label) = budget {
+            self.mark(Part::Budget);
             self.leave_for_budget(label);
         }
         self.slow_paths();
+        self.mark(Part::Stale);
         let stale = self.asm.offset();
         self.set_pc(Exit::Direct(self.block.va.page_offset() as i64));
         self.go_to(Routine::Miss);
@@ -155,9 +161,15 @@ impl Emitter<'_> {
             calls: self.calls,
             links: self.placed_links,
             stale,
-            steps: self.steps,
+            counter: self.counter,
+            parts: self.parts,
             bytes: self.asm.finish(),
         }
+    }
+
+    /// What is emitted next is for `part`.
+    fn mark(&mut self, part: Part) {
+        self.parts.push((self.asm.offset(), part));
     }
 
     /// The nodes before those that run only on a taken likely branch.
@@ -211,7 +223,7 @@ impl Emitter<'_> {
     }
 
     fn begin(&mut self, step: usize, in_slot: bool) {
-        self.steps.push(self.asm.offset());
+        self.mark(Part::Step(step));
         self.step = step;
         self.place = Place {
             offset: self.block.va.page_offset() + 4 * step as u64,
@@ -323,6 +335,10 @@ impl Emitter<'_> {
         while done < self.deferred.len() {
             let deferred = self.deferred[done];
             done += 1;
+            self.mark(match deferred.slow {
+                Slow::Link(index) => Part::Link(self.links[index].1),
+                _ => Part::Slow(self.block.steps.len() - 1 - deferred.place.remaining as usize),
+            });
             self.asm.bind(deferred.entry);
             self.slow_path(deferred);
             self.asm.release();

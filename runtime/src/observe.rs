@@ -1,0 +1,114 @@
+//! What can be learnt of a machine from outside, while it runs or when it has ended: which translations
+//! there are, how often they were entered, and what the guest calls its addresses. It changes nothing.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use translator::addr::{Pa, Va};
+use translator::block::{Block, Key};
+use translator::listing::Facts;
+use translator::mode::Mode;
+
+use crate::load::kallsyms;
+use crate::load::symbols::Symbols;
+use crate::machine::Machine;
+
+/// How much of the low memory may hold a kernel: it is linked at 1 MB and moves up by its own length
+/// and 16 MB at most.
+const KERNEL_AREA: u64 = 64 << 20;
+
+/// A block that ran.
+#[derive(Clone, Debug)]
+pub struct Hot {
+    /// The block.
+    pub block: Arc<Block>,
+    /// What its runs have shown.
+    pub facts: Facts,
+}
+
+/// A view of a machine.
+#[derive(Clone)]
+pub struct Observer {
+    machine: Arc<Machine>,
+}
+
+impl Observer {
+    /// A view of `machine`.
+    pub fn new(machine: Arc<Machine>) -> Self {
+        Self { machine }
+    }
+
+    /// The `count` blocks that were entered most often among those that `wanted` chooses, the first
+    /// the hottest. There are none if the machine's blocks do not count.
+    pub fn hottest(&self, count: usize, wanted: impl Fn(&Block) -> bool) -> Vec<Hot> {
+        let cache = self.machine.cache();
+        // A block that was dropped and translated anew is the same if its words are.
+        let mut sums: HashMap<(Key, Va, Vec<u32>), (Arc<Block>, u64)> = HashMap::new();
+        for (placed, entered) in cache.history().into_iter().flat_map(|history| history.iter()) {
+            let block = &placed.block;
+            if entered > 0 && wanted(block) {
+                let words = block.steps.iter().map(|step| step.word).collect();
+                let sum = sums.entry((block.key, block.va, words)).or_insert((Arc::clone(block), 0));
+                *sum = (Arc::clone(block), sum.1 + entered);
+            }
+        }
+        let mut blocks: Vec<_> = sums.into_values().collect();
+        blocks.sort_by_key(|(block, entered)| (std::cmp::Reverse(*entered), block.va));
+        blocks.truncate(count);
+        let hot =
+            |(block, entered): (Arc<Block>, u64)| Hot { facts: cache.facts(&block.key, entered), block };
+        blocks.into_iter().map(hot).collect()
+    }
+
+    /// The symbols that the guest's kernel keeps of itself, where they now are.
+    pub fn kernel_symbols(&self) -> Option<Symbols> {
+        let low = self.machine.ram.banks().iter().find(|bank| bank.base == Pa(0))?;
+        let mut memory = vec![0; usize::try_from(low.size.min(KERNEL_AREA)).ok()?];
+        self.machine.ram.read(Pa(0), &mut memory)?;
+        kallsyms::find(&memory)
+    }
+
+    /// The names for `given` symbols of the kernel, which may have moved itself: they are moved as
+    /// `_stext` was. Without any, those that the kernel keeps of itself.
+    pub fn symbols(&self, given: Option<Symbols>) -> Symbols {
+        let own = self.kernel_symbols();
+        let Some(given) = given.filter(|given| !given.is_empty()) else { return own.unwrap_or_default() };
+        let start = |symbols: &Symbols| symbols.address("_stext").or_else(|| symbols.address("_text"));
+        match (own.as_ref().and_then(start), start(&given)) {
+            (Some(now), Some(then)) => given.moved(now.0.wrapping_sub(then.0)),
+            _ => given,
+        }
+    }
+
+    /// The map from host addresses to names that Linux `perf` reads: a line for each translation and
+    /// each shared routine.
+    pub fn perf_map(&self, symbols: &Symbols) -> String {
+        let cache = self.machine.cache();
+        let mut map = String::new();
+        for (name, address, bytes) in cache.routines() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(map, "{address:x} {bytes:x} {name}");
+        }
+        for (placed, _) in cache.history().into_iter().flat_map(|history| history.iter()) {
+            let block = &placed.block;
+            let name = function(symbols, block.va, block.key.mode);
+            let _ = writeln!(map, "{:x} {:x} {name}", placed.address, placed.bytes);
+        }
+        map
+    }
+}
+
+/// The name of the kernel's place `va`, or nothing for user code, whose names nobody knows.
+pub fn place(symbols: &Symbols, va: Va, mode: Mode) -> Option<String> {
+    mode.is_kernel().then(|| symbols.lookup(va))?.map(|place| place.to_string())
+}
+
+/// The name under which a profile adds up what runs at `va`.
+fn function(symbols: &Symbols, va: Va, mode: Mode) -> String {
+    match mode.is_kernel().then(|| symbols.lookup(va)).flatten() {
+        Some(place) => format!("guest:{}", place.name),
+        None if mode.is_kernel() => format!("guest:kernel {va}"),
+        None => format!("guest:user {va}"),
+    }
+}

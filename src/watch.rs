@@ -1,0 +1,228 @@
+//! What the user wants to learn of a run: statistics, a trace, the hottest blocks, a map for `perf`. The options, what
+//! they ask of the machine, and what is written when it has ended. It must not know how a machine works.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use clap::Args;
+use runtime::load::read_file;
+use runtime::load::symbols::Symbols;
+use runtime::observe::{Observer, place};
+use runtime::trace::Kinds;
+use runtime::vcpu::Engine;
+use runtime::vm::{Config, Tracing, VmError};
+use translator::isa::text::Names;
+use translator::listing::{Context, Listing, Stage};
+
+use crate::exit::Refused;
+use crate::rendering::{self, Format, render};
+use crate::report::Report;
+
+/// A file of more bytes holds no symbols.
+const MOST_BYTES: u64 = 1 << 28;
+
+/// What a run should tell.
+#[derive(Clone, Debug, Args)]
+pub struct WatchOptions {
+    /// Print statistics to standard error at the end
+    #[arg(long)]
+    stats: bool,
+    /// Write statistics as JSON to a file
+    #[arg(long, value_name = "FILE")]
+    stats_file: Option<PathBuf>,
+    /// At the end write the N blocks that ran most often, with all stages, to standard output or to a file; the name's
+    /// ending says how: .html, .json or text
+    #[arg(long, value_name = "N[=FILE]", value_parser = count_and_file)]
+    dump_hot: Option<(usize, Option<PathBuf>)>,
+    /// Write a line for each event to standard error or to a file: patch, block, exit, irq, tlb, exception
+    #[arg(long, value_name = "KIND,...[=FILE]", value_parser = kinds_and_file)]
+    trace: Option<(Kinds, Option<PathBuf>)>,
+    /// At the end write /tmp/perf-PID.map, with which Linux `perf report` names guest functions
+    #[arg(long)]
+    perf_map: bool,
+    /// Names for addresses: a System.map, or a guest's /proc/kallsyms; by default the kernel tells its own
+    #[arg(long, value_name = "FILE")]
+    symbols: Option<PathBuf>,
+}
+
+/// What is to be written when a machine has ended.
+pub struct Watch {
+    stats: bool,
+    stats_file: Option<File>,
+    hot: Option<(usize, Option<(File, Format)>)>,
+    perf_map: bool,
+    symbols: Option<Symbols>,
+    /// What goes to standard output when the console has been closed.
+    last_words: Mutex<String>,
+    /// Why something could not be written.
+    failure: Mutex<Option<anyhow::Error>>,
+}
+
+impl WatchOptions {
+    /// Asks `config` for what the options need, and opens the files.
+    ///
+    /// # Errors
+    /// Refuses files that cannot be read or written, and a profile of an engine without one.
+    pub fn open(&self, config: &mut Config) -> anyhow::Result<Arc<Watch>> {
+        let profiled = self.dump_hot.is_some() || self.perf_map;
+        if profiled && config.engine == Engine::Interpreter {
+            let what = "--dump-hot and --perf-map show translations, and --engine interp makes none";
+            return Err(Refused(what.to_owned()).into());
+        }
+        let symbols = self.symbols.as_deref().map(read_symbols).transpose()?;
+        config.counted |= self.stats || self.stats_file.is_some();
+        config.profiled = profiled;
+        config.trace = self.tracing(symbols.as_ref())?;
+        let hot = match &self.dump_hot {
+            Some((count, Some(file))) => Some((*count, Some((create(file)?, Format::of_file(file))))),
+            Some((count, None)) => Some((*count, None)),
+            None => None,
+        };
+        Ok(Arc::new(Watch {
+            stats: self.stats,
+            stats_file: self.stats_file.as_deref().map(create).transpose()?,
+            hot,
+            perf_map: self.perf_map,
+            symbols,
+            last_words: Mutex::default(),
+            failure: Mutex::default(),
+        }))
+    }
+
+    fn tracing(&self, symbols: Option<&Symbols>) -> anyhow::Result<Option<Tracing>> {
+        let Some((kinds, file)) = &self.trace else { return Ok(None) };
+        let out = match file {
+            Some(file) => create(file)?,
+            None => File::from(std::io::stderr().as_fd().try_clone_to_owned()?),
+        };
+        Ok(Some(Tracing { kinds: *kinds, out: Arc::new(out), symbols: symbols.cloned().unwrap_or_default() }))
+    }
+}
+
+impl Watch {
+    /// Writes what is to be known of a machine that has ended. What goes wrong is told by [`Watch::close`].
+    pub fn look(&self, observer: &Observer) {
+        if let Err(error) = self.write(observer) {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    }
+
+    fn write(&self, observer: &Observer) -> anyhow::Result<()> {
+        if self.hot.is_none() && !self.perf_map {
+            return Ok(());
+        }
+        let symbols = observer.symbols(self.symbols.clone());
+        if self.perf_map {
+            let path = format!("/tmp/perf-{}.map", std::process::id());
+            std::fs::write(&path, observer.perf_map(&symbols))
+                .with_context(|| format!("Cannot write {path}"))?;
+        }
+        let Some((count, file)) = &self.hot else { return Ok(()) };
+        let listings = hot_listings(observer, *count, &symbols);
+        let shown = |format| render("The hottest blocks", &listings, Stage::All, format, rendering::width());
+        match file {
+            Some((file, format)) => replace(file, &shown(*format)).context("Cannot write the hottest blocks"),
+            None => {
+                *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = shown(Format::Text);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what waited for the end of the console.
+    ///
+    /// # Errors
+    /// Fails if the host does not take a file's bytes, or did not earlier.
+    pub fn close(&self, report: &Report) -> anyhow::Result<()> {
+        print!("{}", self.last_words.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.stats {
+            eprint!("{report}");
+        }
+        if let Some(file) = &self.stats_file {
+            replace(file, &report.json()).context("Cannot write the statistics")?;
+        }
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+fn hot_listings(observer: &Observer, count: usize, symbols: &Symbols) -> Vec<Listing> {
+    let symbol = |va, mode| place(symbols, va, mode);
+    let context = Context { registers: Names::N64, symbol: &symbol };
+    let hottest = observer.hottest(count, |_| true);
+    hottest.into_iter().map(|hot| Listing::new(&hot.block, Some(hot.facts), context)).collect()
+}
+
+/// Reads the names for addresses in `path`.
+///
+/// # Errors
+/// Refuses a file without any.
+pub fn read_symbols(path: &Path) -> anyhow::Result<Symbols> {
+    let bytes = read_file(path, MOST_BYTES).map_err(VmError::from)?;
+    let symbols = match runtime::load::elf::Image::parse(path, &bytes) {
+        Ok(image) => image.symbols,
+        Err(_) => Symbols::from_map(&String::from_utf8_lossy(&bytes)),
+    };
+    if symbols.is_empty() {
+        let path = path.display();
+        return Err(Refused(format!(
+            "{path} has no symbols; it should be a System.map, a copy of /proc/kallsyms or an ELF file"
+        ))
+        .into());
+    }
+    Ok(symbols)
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    let file = File::create(path);
+    file.map_err(|error| {
+        Refused(format!("Cannot write {}: {}", path.display(), crate::exit::words(&error))).into()
+    })
+}
+
+/// Makes `text` the contents of `file`, which a machine that rebooted may have written already.
+fn replace(mut file: &File, text: &str) -> std::io::Result<()> {
+    use std::io::{Seek as _, SeekFrom};
+    // A pipe has no beginning to go back to.
+    if file.seek(SeekFrom::Start(0)).is_ok() {
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
+}
+
+fn count_and_file(text: &str) -> Result<(usize, Option<PathBuf>), String> {
+    let (count, file) = with_file(text);
+    let count = count.parse::<usize>().ok().filter(|count| *count > 0);
+    Ok((count.ok_or("write how many blocks, as in 20 or 20=hot.html")?, file))
+}
+
+fn kinds_and_file(text: &str) -> Result<(Kinds, Option<PathBuf>), String> {
+    let (words, file) = with_file(text);
+    let kinds = Kinds::from_words(words);
+    Ok((kinds.map_err(|word| format!("`{word}` is none of {}", Kinds::words().join(", ")))?, file))
+}
+
+fn with_file(text: &str) -> (&str, Option<PathBuf>) {
+    match text.split_once('=') {
+        Some((what, file)) => (what, Some(file.into())),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_follows_an_equals_sign() {
+        assert_eq!(count_and_file("20"), Ok((20, None)));
+        assert_eq!(count_and_file("3=a=b.html"), Ok((3, Some("a=b.html".into()))));
+        assert!(count_and_file("0").is_err() && count_and_file("all").is_err());
+        assert_eq!(kinds_and_file("irq,tlb=x"), Ok((Kinds::IRQ | Kinds::TLB, Some("x".into()))));
+        assert!(kinds_and_file("irq,fly").unwrap_err().contains("`fly` is none of patch, block"));
+    }
+}
