@@ -52,19 +52,10 @@ impl Vcpu {
 
     /// Sets the Compare register, which acknowledges the timer's interrupt.
     pub(super) fn set_compare(&mut self, value: u32) {
-        let late = self.is_late(value);
         self.cpu.set_cp0(Cp0::Compare, value as i32 as u64);
         let cause = self.cpu.cp0(Cp0::Cause) & !(Cause::TI | Cause::IP7).bits();
         self.cpu.set_cp0(Cp0::Cause, cause as i32 as u64);
-        self.set_deadline(late);
-    }
-
-    /// Whether `compare` was ahead of the Count that the guest last read and is not ahead any more: the
-    /// host let the vCPU stand still in between, or was translating. Linux sets its timer one microsecond
-    /// ahead when it brings up another CPU (`sync-r4k.c`), and would wait for the counter to come round.
-    fn is_late(&self, compare: u32) -> bool {
-        let ahead_of = |count: u32| (compare.wrapping_sub(count) as i32) > 0;
-        self.machine.clock == Clock::Host && ahead_of(self.count_read) && !ahead_of(self.count())
+        self.set_deadline(true);
     }
 
     /// The Count register, for the guest.
@@ -73,16 +64,24 @@ impl Vcpu {
         self.count_read
     }
 
-    /// The deadline is when Count next equals Compare: at most one turn of the counter away. A `late`
-    /// one is now.
-    fn set_deadline(&mut self, late: bool) {
-        let distance = (self.cpu.cp0(Cp0::Compare) as u32).wrapping_sub(self.count());
-        let steps = match distance {
-            _ if late => 0,
+    /// The deadline is when Count next equals Compare: at most one turn of the counter away.
+    ///
+    /// A new Compare that was ahead of the Count that the guest last read, and is not ahead any more, is
+    /// due at once: the host let the vCPU stand still in between, or was translating. Linux sets its timer
+    /// one microsecond ahead when it brings up another CPU (`sync-r4k.c`), and would wait for the counter
+    /// to come round. The clock is looked at once, for the host may also stand still in here.
+    fn set_deadline(&mut self, is_new: bool) {
+        let now = self.ticks();
+        let count = (now as u32).wrapping_add(self.count_offset);
+        let compare = self.cpu.cp0(Cp0::Compare) as u32;
+        let is_ahead_of = |count: u32| (compare.wrapping_sub(count) as i32) > 0;
+        let late = is_new && self.machine.clock == Clock::Host;
+        let steps = match compare.wrapping_sub(count) {
+            _ if late && is_ahead_of(self.count_read) && !is_ahead_of(count) => 0,
             0 => 1 << 32,
-            _ => u64::from(distance),
+            distance => u64::from(distance),
         };
-        self.deadline = Some(self.ticks() + steps);
+        self.deadline = Some(now + steps);
         match self.machine.clock {
             Clock::Host => self.set_alarm_clock(),
             // The run loop's batches end at the deadline, so it must begin a new one.
