@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
+use crate::devices::DeviceOptions;
 use crate::exit::Refused;
 
 /// What a kernel for MIPS keeps of its command line (`COMMAND_LINE_SIZE`), without the zero at its end. The runtime
@@ -44,6 +45,8 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    #[command(flatten)]
+    devices: DeviceOptions,
 }
 
 /// What runs the guest's code.
@@ -72,7 +75,7 @@ impl MachineOptions {
     /// the user.
     ///
     /// # Errors
-    /// Refuses a command line that the kernel would cut.
+    /// Refuses a command line that the kernel would cut, and devices that cannot be.
     pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
         Ok(Config {
             kernel,
@@ -83,6 +86,8 @@ impl MachineOptions {
             model: &translator::model::MIPS64R2,
             engine: self.engine.into(),
             counted: self.stats,
+            disks: self.devices.open_disks()?,
+            cards: self.devices.cards(),
         })
     }
 

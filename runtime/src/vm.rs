@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use translator::addr::Pa;
@@ -11,15 +11,21 @@ use translator::cp0::{Cp0, Status};
 use translator::mode::Mode;
 use translator::model::Model;
 
+use crate::backend::disk::SharedDisk;
+use crate::backend::net::{Card, Mac};
 use crate::backend::output::OutputQueue;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
 use crate::device::rtc::host_clock;
 use crate::device::uart::SerialInput;
+use crate::device::virtio::block::Block;
+use crate::device::virtio::entropy::Entropy;
+use crate::device::virtio::net::Net;
+use crate::device::virtio::{Transport, VirtioDevice};
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Machine};
-use crate::memory::{Ram, RamError};
+use crate::memory::{Dma, Ram, RamError};
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
@@ -41,6 +47,10 @@ pub struct Config {
     pub engine: Engine,
     /// Whether generated code counts instructions.
     pub counted: bool,
+    /// The disks, in the order of their names in the guest.
+    pub disks: Vec<SharedDisk>,
+    /// The network cards.
+    pub cards: Vec<Card>,
 }
 
 /// Why a machine could not be built or run.
@@ -65,6 +75,9 @@ pub enum VmError {
         /// What the machine is.
         wanted: &'static str,
     },
+    /// The host gave no network.
+    #[error("Cannot set up the network")]
+    Network(#[source] std::io::Error),
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
@@ -101,6 +114,11 @@ impl Vm {
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
         let control = Control::new(config.vcpus);
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
+        let devices = virtio_devices(config).map_err(VmError::Network)?;
+        let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
+        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
+        let dma = Dma::new(Arc::clone(&ram));
+        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma)).collect();
         let host = virt::Host {
             serial_output: Box::new(output),
             clock: host_clock(),
@@ -108,14 +126,15 @@ impl Vm {
             pins: control.clone(),
             start: control.clone(),
             rom: Vec::new(),
-            virtio: Vec::new(),
+            virtio: virtio.map_err(VmError::Thread)?,
         };
         let board = Board::new(config.ram, config.vcpus, host)?;
-        let ram = Arc::new(Ram::new(&board.plan.ram)?);
         let boot = load_kernel(config, &board, &ram)?;
         let mode = if config.counted { Mode::COUNTED } else { Mode::empty() };
         let machine = Machine::new(config.model, mode, ram, board.bus, control, Clock::Host);
         let machine = machine.map_err(VmError::Thread)?;
+        let notice: Weak<Machine> = Arc::downgrade(&machine);
+        dma.connect(notice);
         let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
         let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
         vm.set_boot_state();
@@ -169,6 +188,26 @@ impl Vm {
         let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
+}
+
+/// The virtio devices in the order of their slots. Linux names them in that order.
+fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>> {
+    let disks = config.disks.iter().enumerate().map(|(number, disk)| {
+        let name = format!("myvmm-disk{number}");
+        Box::new(Block::new(disk.clone(), &name)) as Box<dyn VirtioDevice>
+    });
+    let mut devices: Vec<Box<dyn VirtioDevice>> = disks.collect();
+    for (number, card) in config.cards.iter().enumerate() {
+        let mac = card.mac.unwrap_or_else(|| Mac::of_card(number));
+        devices.push(Box::new(Net::new(mac, card.link.open()?)));
+    }
+    devices.push(Box::new(Entropy));
+    Ok(devices)
+}
+
+fn transport(device: Box<dyn VirtioDevice>, dma: &Dma) -> std::io::Result<virt::MakeVirtio> {
+    let transport = Transport::new(device, dma.clone())?;
+    Ok(Box::new(move |line| transport.wire(line)))
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {
