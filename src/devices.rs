@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use clap::Args;
 use runtime::backend::disk::{Format, Image, SharedDisk};
+use runtime::backend::net::stream::End;
 use runtime::backend::net::user::{self, Forward, Protocol};
 use runtime::backend::net::{Card, Link};
 
@@ -15,8 +16,8 @@ pub struct DeviceOptions {
     /// Add a disk from an image: FILE[,ro][,format=raw|qcow2][,snapshot=on]; may be given several times
     #[arg(long = "disk", value_name = "FILE[,...]", value_parser = image)]
     disks: Vec<Image>,
-    /// Plug a network card into a network: none, or user[,hostfwd=tcp:[HOST]:PORT-:PORT][,mac=ADDRESS]; may be given
-    /// several times
+    /// Plug a network card into a network: none, user[,hostfwd=tcp:[HOST]:PORT-:PORT], or
+    /// socket,listen=PATH|connect=PATH to another machine; each with [,mac=ADDRESS]; may be given several times
     #[arg(long = "net", value_name = "KIND[,...]", value_parser = card)]
     cards: Vec<Choice>,
 }
@@ -55,21 +56,26 @@ impl DeviceOptions {
 
 /// Reads a network option.
 fn card(text: &str) -> Result<Choice, String> {
-    let mut words = split(text).into_iter();
-    match words.next().as_deref() {
-        Some("none") if words.len() == 0 => return Ok(Choice::None),
-        Some("user") => {}
-        _ => return Err("the network is none or user".to_owned()),
-    }
-    let (mut mac, mut options) = (None, user::Options::default());
+    let words = split(text);
+    let (kind, words) = words.split_first().ok_or("name the kind of network first")?;
+    let mut link = match kind.as_str() {
+        "none" if words.is_empty() => return Ok(Choice::None),
+        "user" => Some(Link::User(user::Options::default())),
+        "socket" => None,
+        _ => return Err("the network is none, user or socket".to_owned()),
+    };
+    let mut mac = None;
     for word in words {
-        match word.split_once('=') {
-            Some(("mac", address)) => mac = Some(address.parse()?),
-            Some(("hostfwd", rule)) => options.forwards.push(forward(rule)?),
-            _ => return Err(format!("`{word}` is not known; write mac= or hostfwd=")),
+        match (word.split_once('='), &mut link) {
+            (Some(("mac", address)), _) => mac = Some(address.parse()?),
+            (Some(("hostfwd", rule)), Some(Link::User(options))) => options.forwards.push(forward(rule)?),
+            (Some(("listen", path)), None) => link = Some(Link::Stream(End::Listen(path.into()))),
+            (Some(("connect", path)), None) => link = Some(Link::Stream(End::Connect(path.into()))),
+            _ => return Err(format!("`{word}` does not go with {kind}; see --help")),
         }
     }
-    Ok(Choice::Card(Card { mac, link: Link::User(options) }))
+    let link = link.ok_or("a socket needs listen=PATH or connect=PATH")?;
+    Ok(Choice::Card(Card { mac, link }))
 }
 
 /// Reads `tcp:[HOST]:PORT-[GUEST]:PORT`. Without a host's address only the host itself reaches the port.
@@ -165,7 +171,7 @@ mod tests {
             panic!("not a card");
         };
         assert_eq!(one.mac.map(|mac| mac.to_string()).as_deref(), Some("52:54:00:00:00:09"));
-        let Link::User(options) = one.link;
+        let Link::User(options) = one.link else { panic!("another network") };
         let ports: Vec<_> = options.forwards.iter().map(|rule| (rule.host.to_string(), rule.guest)).collect();
         assert_eq!(ports, [("127.0.0.1:2222".to_owned(), 22), ("0.0.0.0:80".to_owned(), 8080)]);
         let bad =

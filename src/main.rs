@@ -7,19 +7,28 @@ mod console;
 mod devices;
 mod exit;
 mod options;
+mod program;
 mod report;
 mod session;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-/// Runs MIPS64 Linux machines on x86-64 by dynamic binary translation.
+/// Runs MIPS programs and MIPS64 Linux machines on x86-64 by dynamic binary translation.
 #[derive(Debug, Parser)]
-#[command(version, after_help = exit::CODES, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    version,
+    after_help = exit::CODES,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    programs: cmd::program::Programs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -30,9 +39,12 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::report_panics();
-    let result = match Cli::parse().command {
-        Command::Run(run) => run.execute(),
-        Command::Debian(debian) => debian.execute(),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
+        Some(Command::Run(run)) => run.execute(),
+        Some(Command::Debian(debian)) => debian.execute(),
+        None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }

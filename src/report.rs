@@ -1,5 +1,6 @@
 //! Statistics for people: what the vCPUs did and how long it took. It must not know how a machine works.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,13 @@ use runtime::vcpu::Statistics;
 use rustix::time::{ClockId, clock_gettime};
 
 type Count = fn(&Statistics) -> u64;
+type Named = BTreeMap<&'static str, u64>;
 
-/// What is counted, and under which name. Exceptions have names of their own.
-const COUNTS: [(&str, Count); 6] = [
+/// What is counted once, and under which name.
+const COUNTS: [(&str, Count); 7] = [
     ("instructions", |one| one.instructions),
     ("blocks decoded", |one| one.decoded),
+    ("blocks translated", |one| one.translated),
     ("blocks invalidated", |one| one.invalidated),
     ("page walks", |one| one.walks),
     ("soft-TLB misses", |one| one.soft_misses),
@@ -49,15 +52,33 @@ impl Report {
     }
 }
 
+/// Names every field, so that a new one is not forgotten.
 fn accumulate(sum: &mut Statistics, one: &Statistics) {
-    sum.instructions += one.instructions;
-    sum.decoded += one.decoded;
-    sum.invalidated += one.invalidated;
-    sum.walks += one.walks;
-    sum.device_accesses += one.device_accesses;
-    sum.soft_misses += one.soft_misses;
-    for (name, count) in &one.exceptions {
-        *sum.exceptions.entry(name).or_default() += count;
+    let Statistics {
+        instructions,
+        translated,
+        exits,
+        decoded,
+        invalidated,
+        exceptions,
+        walks,
+        device_accesses,
+        soft_misses,
+    } = one;
+    sum.instructions += instructions;
+    sum.translated += translated;
+    sum.decoded += decoded;
+    sum.invalidated += invalidated;
+    sum.walks += walks;
+    sum.device_accesses += device_accesses;
+    sum.soft_misses += soft_misses;
+    merge(&mut sum.exits, exits);
+    merge(&mut sum.exceptions, exceptions);
+}
+
+fn merge(sums: &mut Named, counts: &Named) {
+    for (name, count) in counts {
+        *sums.entry(name).or_default() += count;
     }
 }
 
@@ -94,6 +115,10 @@ impl Table {
         vcpus.iter().for_each(|one| accumulate(&mut total, one));
         for (name, count) in COUNTS {
             table.add(name.to_owned(), vcpus, count);
+        }
+        for name in total.exits.keys() {
+            let count = |one: &Statistics| one.exits.get(name).copied().unwrap_or(0);
+            table.add(format!("exits: {name}"), vcpus, count);
         }
         for name in total.exceptions.keys() {
             let count = |one: &Statistics| one.exceptions.get(name).copied().unwrap_or(0);

@@ -3,7 +3,7 @@
 //! know what is booted.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 use std::{io, mem};
@@ -23,6 +23,9 @@ use crate::report::Report;
 
 /// How long a machine that is to end may take for it before the process ends without its statistics.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a process in the background looks whether it is in the foreground again.
+const BACKGROUND_REST: Duration = Duration::from_millis(200);
 
 /// What to run, and how.
 pub struct Session {
@@ -224,20 +227,32 @@ impl Desk<'_> {
     /// Answers what happens until something is the end.
     fn wait(mut self) -> Stop {
         loop {
-            let stop = match self.happened.recv() {
-                Ok(Event::Ended(end)) => return Stop::Ended(end),
-                Ok(Event::Started(control)) => {
+            let stop = match self.next() {
+                Some(Event::Ended(end)) => return Stop::Ended(end),
+                Some(Event::Started(control)) => {
                     self.control = Some(control);
                     continue;
                 }
-                Ok(Event::Console(event)) => self.answer(event),
-                Err(_) => Some(Stop::Left),
+                Some(Event::Console(event)) => self.answer(event),
+                None => Some(Stop::Left),
             };
             if let Some(stop) = stop {
                 self.end_machine();
                 return stop;
             }
         }
+    }
+
+    /// The next event; none if none can come any more. A process in the background is not told when a shell brings it
+    /// to the foreground, and so looks now and then.
+    fn next(&self) -> Option<Event> {
+        while !self.console.take_terminal() {
+            match self.happened.recv_timeout(BACKGROUND_REST) {
+                Err(RecvTimeoutError::Timeout) => {}
+                event => return event.ok(),
+            }
+        }
+        self.happened.recv().ok()
     }
 
     fn answer(&self, event: console::Event) -> Option<Stop> {
@@ -254,7 +269,7 @@ impl Desk<'_> {
                 None
             }
             Signal(SIGCONT) => {
-                self.console.resume_in_foreground();
+                self.console.lose_terminal();
                 None
             }
             Signal(signal) => Some(Stop::Signal(signal)),
@@ -263,10 +278,9 @@ impl Desk<'_> {
 
     /// Stops as other programs do; the system sends SIGCONT when it goes on.
     fn stop_process(&self) {
-        self.console.suspend();
+        self.console.give_terminal_back();
         // If it cannot stop, it goes on.
         let _ = emulate_default_handler(SIGTSTP);
-        self.console.resume_in_foreground();
     }
 
     /// Ends the machine, and waits a while for its last words.

@@ -1,9 +1,10 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
 use translator::cpu::{Shared, alarm};
 use translator::mode::Mode;
@@ -24,6 +25,17 @@ pub enum Clock {
     Host,
     /// The number of guest instructions that ran: repeatable.
     Instructions,
+}
+
+/// Who answers the guest's exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceptions {
+    /// The guest's own handlers, at the vectors of the architecture.
+    Guest,
+    /// System calls leave to whoever runs the vCPU; the guest's handlers answer the rest.
+    HostCalls,
+    /// All but interrupts leave to whoever runs the vCPU: the guest has no handlers.
+    Host,
 }
 
 /// What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake it.
@@ -199,12 +211,19 @@ pub struct Machine {
     pub running_code: RwLock<()>,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
+    /// The pages that code was made from since the machine started, in order: every vCPU takes its
+    /// write entries for them back before it runs guest code again.
+    code_pages: Mutex<Vec<Pa>>,
+    /// The length of `code_pages`.
+    pub code_page_count: AtomicUsize,
     /// Changes whenever a block is dropped.
     pub code_epoch: AtomicU64,
     /// What keeps the time.
     pub clock: Clock,
-    /// Wakes vCPUs when their timers are due.
-    pub alarm_clock: AlarmClock,
+    /// Who answers exceptions.
+    pub exceptions: Exceptions,
+    /// Wakes vCPUs when their timers are due, by the host's clock.
+    pub alarm_clock: Option<AlarmClock>,
     started: Instant,
 }
 
@@ -221,26 +240,76 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+        Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest).map(Arc::new)
+    }
+
+    /// As [`Machine::new`], with the choice of who answers exceptions.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn with_exceptions(
+        model: &'static Model,
+        fixed_mode: Mode,
+        ram: Arc<Ram>,
+        bus: Bus,
+        control: Arc<Control>,
+        clock: Clock,
+        exceptions: Exceptions,
+    ) -> std::io::Result<Self> {
+        // The clock of instructions is looked at by the run loop alone.
+        let alarm_clock = match clock {
+            Clock::Host => Some(AlarmClock::new(Arc::clone(&control))?),
+            Clock::Instructions => None,
+        };
+        Ok(Self {
             model,
             fixed_mode,
             pages: PageFlags::new(ram.top()),
             ram,
             bus,
-            alarm_clock: AlarmClock::new(Arc::clone(&control))?,
+            exceptions,
+            alarm_clock,
             control,
             cache: Mutex::new(Cache::new()?),
             running_code: RwLock::new(()),
             arena_epoch: AtomicU64::new(0),
+            code_pages: Mutex::default(),
+            code_page_count: AtomicUsize::new(0),
             code_epoch: AtomicU64::new(0),
             clock,
             started: Instant::now(),
-        }))
+        })
     }
 
     /// The code cache, locked. No other lock is taken while it is held.
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks the page of `pa` as one that code is made from. When this returns, every later store to
+    /// it by any vCPU or device is noticed, so its bytes can be read.
+    pub(crate) fn watch_code_page(&self, pa: Pa) {
+        if self.pages.get(pa) & PageFlags::CODE != 0 {
+            return;
+        }
+        // Another vCPU may be in generated code with a write entry for the page, so all of them are
+        // called out of it first.
+        let others = self.control.vcpus() > 1;
+        if others {
+            self.control.ring_all();
+        }
+        let _alone = others.then(|| self.running_code.write().unwrap_or_else(PoisonError::into_inner));
+        if self.pages.set(pa, PageFlags::CODE) {
+            let mut pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
+            pages.push(pa.page());
+            self.code_page_count.store(pages.len(), Ordering::Release);
+        }
+    }
+
+    /// The pages that became code pages after the first `seen`.
+    pub(crate) fn code_pages_after(&self, seen: usize) -> Vec<Pa> {
+        let pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
     /// CP0 Count steps since the machine started, by the host's clock.

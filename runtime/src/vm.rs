@@ -12,7 +12,7 @@ use translator::mode::Mode;
 use translator::model::Model;
 
 use crate::backend::disk::SharedDisk;
-use crate::backend::net::{Card, Mac};
+use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
@@ -198,7 +198,7 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
     });
     let mut devices: Vec<Box<dyn VirtioDevice>> = disks.collect();
     for (number, card) in config.cards.iter().enumerate() {
-        let mac = card.mac.unwrap_or_else(|| Mac::of_card(number));
+        let mac = card.mac.unwrap_or_else(|| card.link.default_mac(number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
     }
     devices.push(Box::new(Entropy));
@@ -255,6 +255,8 @@ fn drive(vcpu: &mut Vcpu, engine: Engine) {
                 }
             }
             Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+            // The guest has handlers of its own.
+            Outcome::SystemCall | Outcome::Exception(_) => {}
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The subcommands, one file each.
 
 pub mod debian;
+pub mod program;
 pub mod run;

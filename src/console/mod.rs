@@ -10,6 +10,7 @@ mod signals;
 mod terminal;
 pub mod watch;
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -33,6 +34,8 @@ pub enum Event {
 /// The console. When it goes, the terminal is as it was.
 pub struct Console {
     terminal: Option<Arc<Terminal>>,
+    /// Whether the terminal is as the guest needs it, for all that is known.
+    is_raw: Cell<bool>,
 }
 
 impl Console {
@@ -45,9 +48,9 @@ impl Console {
         E: From<Event> + Send + 'static,
     {
         let terminal = Terminal::find().context("Cannot read the terminal's settings")?.map(Arc::new);
-        let console = Self { terminal };
+        let console = Self { terminal, is_raw: Cell::new(true) };
         // Before the signals: a process that the system stops here, in the background, can still be ended by them.
-        console.resume()?;
+        console.enter_raw().context("Cannot set the terminal to raw mode")?;
         console.restore_on_panic();
         signals::watch(events.clone()).context("Cannot watch for signals")?;
         input::start(console.terminal.clone(), line, events.clone())
@@ -60,27 +63,33 @@ impl Console {
         self.terminal.is_some()
     }
 
-    /// Makes the terminal the guest's, at first and after a stop.
-    ///
-    /// # Errors
-    /// Fails if the terminal refuses.
-    pub fn resume(&self) -> anyhow::Result<()> {
-        match &self.terminal {
-            Some(terminal) => terminal.enter_raw().context("Cannot set the terminal to raw mode"),
-            None => Ok(()),
-        }
+    fn enter_raw(&self) -> io::Result<()> {
+        self.terminal.as_ref().map_or(Ok(()), |terminal| terminal.enter_raw())
     }
 
-    /// As [`resume`](Self::resume), unless this process is in the background.
-    pub fn resume_in_foreground(&self) {
-        if let Some(terminal) = self.terminal.as_ref().filter(|terminal| terminal.is_ours()) {
-            // A terminal that refuses now is one that has gone away, and a signal will say so.
-            let _ = terminal.enter_raw();
+    /// Makes the terminal the guest's again if it was given back or lost; says whether it is. In the background it
+    /// cannot be.
+    pub fn take_terminal(&self) -> bool {
+        if self.is_raw.get() {
+            return true;
         }
+        if self.terminal.as_ref().is_some_and(|terminal| !terminal.is_ours()) {
+            return false;
+        }
+        // A terminal that refuses now is one that has gone away, and a signal will say so.
+        let _ = self.enter_raw();
+        self.is_raw.set(true);
+        true
     }
 
-    /// Gives the terminal back for a while.
-    pub fn suspend(&self) {
+    /// Others may have set the terminal for themselves.
+    pub fn lose_terminal(&self) {
+        self.is_raw.set(false);
+    }
+
+    /// Makes the terminal as it was found, for a while.
+    pub fn give_terminal_back(&self) {
+        self.lose_terminal();
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
@@ -100,6 +109,6 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        self.suspend();
+        self.give_terminal_back();
     }
 }

@@ -2,13 +2,16 @@
 //! runs each program from the same kind of start and reads off what it leaves behind.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use runtime::bus::Bus;
 use runtime::device::Window;
 use runtime::machine::{Clock, Control, Machine};
 use runtime::memory::Ram;
 use runtime::vcpu::{Engine, Outcome, Vcpu};
-use translator::addr::Pa;
+use translator::addr::{PAGE_SIZE, Pa};
 use translator::cp0::{Cp0, Status};
 use translator::isa::Op;
 use translator::mode::Mode;
@@ -66,8 +69,48 @@ impl Privilege {
     }
 }
 
+impl Setup {
+    /// Whether the vCPU knows how many instructions ran, and so stops exactly where it was told.
+    pub fn counts(self) -> bool {
+        self.engine == Engine::Interpreter || self.mode.contains(Mode::COUNTED)
+    }
+}
+
+/// Calls a machine that does not count to a settled point now and then, so that a program that runs
+/// on and on is noticed, and every other one is interrupted somewhere.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn new(control: Arc<Control>) -> Self {
+        const PERIOD: Duration = Duration::from_millis(20);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                control.ring_all();
+                std::thread::park_timeout(PERIOD);
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
 /// A machine with an image loaded.
 pub struct Bare {
+    _watch: Option<Watch>,
     vcpu: Vcpu,
     machine: Arc<Machine>,
     setup: Setup,
@@ -78,18 +121,20 @@ impl Bare {
     /// A machine that will run `programs` in their slots.
     pub fn new(setup: Setup, privilege: Privilege, programs: &[Program]) -> Self {
         let ram = Ram::new(&[Window { base: Pa(0), size: RAM_BYTES }]).expect("the host has memory");
-        ram.write(IMAGE, &image::image(privilege.base(), programs)).expect("the image fits");
+        load_image(&ram, &image::image(privilege.base(), programs));
         let handler: Vec<u8> = handler().into_iter().flat_map(u32::to_le_bytes).collect();
         for vector in VECTORS {
             ram.write(Pa(vector), &handler).expect("the handler fits");
         }
         let control = Control::new(1);
         let ram = Arc::new(ram);
-        let machine = Machine::new(&MIPS64R2, setup.mode, ram, Bus::new(), control, Clock::Instructions);
+        let clock = Clock::Instructions;
+        let machine = Machine::new(&MIPS64R2, setup.mode, ram, Bus::new(), Arc::clone(&control), clock);
         let machine = machine.expect("the host has threads");
         let vcpu = Vcpu::new(Arc::clone(&machine), 0);
-        let mut bare = Self { vcpu, machine, setup, privilege };
+        let mut bare = Self { _watch: None, vcpu, machine, setup, privilege };
         bare.map_image();
+        bare._watch = (!setup.counts()).then(|| Watch::new(control));
         bare
     }
 
@@ -116,8 +161,8 @@ impl Bare {
         assert_eq!(self.vcpu.run(self.setup.engine, 2), Outcome::Halted);
     }
 
-    /// Runs the program in `slot`. Gives what it leaves and how many of its instructions ran.
-    pub fn run(&mut self, slot: usize) -> (State, u64) {
+    /// Runs the program in `slot` and gives what it leaves.
+    pub fn run(&mut self, slot: usize) -> State {
         let place = Place { base: self.privilege.base(), slot };
         for register in [Cp0::Epc, Cp0::Cause, Cp0::BadVAddr, Cp0::ErrorEpc] {
             self.vcpu.set_cp0(register, 0);
@@ -126,20 +171,37 @@ impl Bare {
         self.vcpu.set_cp0(Cp0::Status, self.privilege.status());
         self.vcpu.cpu.pc = place.code();
         let before = self.vcpu.retired();
-        let outcome = self.run_to_end(before);
-        let ran = self.vcpu.retired() - before - image::START_INSTRUCTIONS;
-        (self.state(place, outcome), ran)
+        let outcome = if self.setup.counts() { self.run_counted(before) } else { self.run_uncounted() };
+        let ran = self.vcpu.retired() - before;
+        let ran = self.setup.counts().then(|| ran - image::START_INSTRUCTIONS);
+        State { ran, ..self.state(place, outcome) }
     }
 
-    fn run_to_end(&mut self, before: u64) -> Outcome {
+    fn run_counted(&mut self, before: u64) -> Outcome {
         let mut last = before;
         loop {
             let outcome = self.vcpu.run(self.setup.engine, self.setup.grant);
             let now = self.vcpu.retired();
-            // A branch brings its delay slot; the one that leaves counts itself.
-            assert!(now - last <= self.setup.grant.saturating_add(1), "more ran than was granted");
+            // A branch brings its delay slot.
+            let (granted, ran) = (self.setup.grant, now - last);
+            let pc = self.vcpu.cpu.pc;
+            assert!(ran <= granted + 1, "{ran} ran of {granted} granted, to {pc:#x}: {outcome:?}");
             last = now;
-            if outcome != Outcome::Budget || now - before > PATIENCE {
+            // Whoever makes room in the code cache asks for attention, too.
+            let goes_on = matches!(outcome, Outcome::Budget | Outcome::Attention);
+            if !goes_on || now - before > PATIENCE {
+                return outcome;
+            }
+        }
+    }
+
+    fn run_uncounted(&mut self) -> Outcome {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let begin = Instant::now();
+        loop {
+            let outcome = self.vcpu.run(self.setup.engine, self.setup.grant);
+            let goes_on = matches!(outcome, Outcome::Budget | Outcome::Attention);
+            if !goes_on || begin.elapsed() > PATIENCE {
                 return outcome;
             }
         }
@@ -149,6 +211,9 @@ impl Bare {
         let cpu = &self.vcpu.cpu;
         let data = IMAGE.0 + place.block() - place.base + block::DATA;
         let double = |index: usize| self.machine.ram.load(Pa(data + 8 * index as u64), 8).expect("is RAM");
+        let mut cp0 = cpu.cp0.to_vec();
+        // The handler's scratch: what it holds is in `gpr`.
+        cp0[Cp0::KScratch1 as usize] = 0;
         let stopped = !matches!(outcome, Outcome::Budget | Outcome::Attention);
         State {
             gpr: cpu.gpr,
@@ -159,7 +224,18 @@ impl Bare {
             pc: cpu.cp0(Cp0::Epc),
             end: if stopped { End::Exception { cause: cpu.cp0(Cp0::Cause) } } else { End::Never },
             data: (0..DATA_DOUBLES).map(double).collect(),
-            cp0: cpu.cp0.to_vec(),
+            cp0,
+            ran: None,
+        }
+    }
+}
+
+/// Writes the image, but not its empty pages: RAM is zero, and most images are nearly empty.
+fn load_image(ram: &Ram, image: &[u8]) {
+    const EMPTY: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
+    for (index, page) in (0..).zip(image.chunks(PAGE_SIZE as usize)) {
+        if page != EMPTY {
+            ram.write(IMAGE + index * PAGE_SIZE, page).expect("the image fits");
         }
     }
 }

@@ -101,6 +101,12 @@ fn excluded_operands_here(insn: Insn) -> Option<&'static str> {
     }
 }
 
+/// Whether programs may change code ahead of them. QEMU lets a block that does so run on with what it
+/// was translated from; here a store is seen by the next instruction.
+pub fn patches(world: World) -> bool {
+    world != World::Linux
+}
+
 /// Addresses without code.
 pub fn nowhere(world: World) -> &'static [u64] {
     const UNMAPPED: u64 = 0x1000;

@@ -2,7 +2,7 @@
 //! roles of their slots. What it leaves out is in `exclusion`.
 
 use translator::float::Format;
-use translator::isa::operand::{Operand, Role, Slot, Value};
+use translator::isa::operand::{Form, Operand, Role, Slot, Value};
 use translator::isa::{Classes, Insn, Op, decode};
 
 use crate::assemble::{constant, memory, one, word};
@@ -55,6 +55,8 @@ impl Family {
 /// The rows that programs of one world choose from.
 pub struct Menu {
     world: World,
+    /// Whether programs change their own code.
+    patches: bool,
     families: Vec<(Vec<Op>, u64)>,
 }
 
@@ -68,18 +70,27 @@ impl Menu {
         let families = FAMILIES.iter().map(|(family, user, kernel)| {
             (rows(*family), if world == World::Kernel { *kernel } else { *user })
         });
-        Self { world, families: families.collect() }
+        Self { world, patches: exclusion::patches(world), families: families.collect() }
     }
 
     /// The program of `seed`.
     pub fn program(&self, seed: u64) -> Program {
+        self.generator(seed).program(seed)
+    }
+
+    /// `op` with operands, and a state to run it in.
+    pub fn single(&self, op: Op, seed: u64) -> (Insn, Program) {
+        let mut generator = self.generator(seed);
+        (generator.instruction(op), generator.program(seed))
+    }
+
+    fn generator(&self, seed: u64) -> Generator<'_> {
         let mut random = Operands::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635);
         let hostile = random.below(4) == 0;
         let first = 1 + random.below(29) as u8;
         let bases = [first, first + 1];
         let counter = if first > 15 { first - 3 } else { first + 5 };
-        let mut generator = Generator { menu: self, random, hostile, bases, counter };
-        generator.program(seed)
+        Generator { menu: self, random, hostile, bases, counter }
     }
 }
 
@@ -125,7 +136,8 @@ impl Generator<'_> {
             0..3 if loops => self.loop_unit(),
             3..5 => Unit::Straight(self.linked_pair()),
             5..7 => Unit::Straight(self.float_control()),
-            7 if self.hostile && self.random.below(4) == 0 => Unit::Straight(self.wild_jump()),
+            7 if self.menu.patches => self.patch(),
+            8 if self.hostile && self.random.below(4) == 0 => Unit::Straight(self.wild_jump()),
             _ => match self.row() {
                 op if op.classes().contains(Classes::JUMP) => self.jump(op),
                 op if op.classes().has_delay_slot() => self.branch(op),
@@ -276,6 +288,27 @@ impl Generator<'_> {
         words
     }
 
+    fn patch(&mut self) -> Unit {
+        let word = self.slot();
+        let address = self.nonzero_destination();
+        let value = loop {
+            let value = self.nonzero_destination();
+            if value != address {
+                break value;
+            }
+        };
+        Unit::Patch { word, address, value, skip: self.skip() }
+    }
+
+    fn nonzero_destination(&mut self) -> u8 {
+        loop {
+            let register = self.destination();
+            if register != 0 {
+                return register;
+            }
+        }
+    }
+
     fn skip(&mut self) -> usize {
         self.random.below(5) as usize
     }
@@ -322,12 +355,7 @@ impl Generator<'_> {
 
     /// Writes a view of FCSR by a register.
     fn float_control(&mut self) -> Vec<u32> {
-        let register = loop {
-            let register = self.destination();
-            if register != 0 {
-                break register;
-            }
-        };
+        let register = self.nonzero_destination();
         const VIEWS: [(u8, u32); 4] = [(25, 0xff), (26, 0x0003_f07c), (28, 0x0000_0f83), (31, u32::MAX)];
         let (view, bits) = VIEWS[self.random.below(4) as usize];
         let value = (self.fcsr() & bits) as i32;
@@ -394,7 +422,7 @@ impl Generator<'_> {
 }
 
 fn is_gpr(slot: &Slot) -> bool {
-    matches!(slot.kind, Operand::Gpr | Operand::GprT | Operand::GprD | Operand::GprOptional)
+    slot.kind.form() == Form::Gpr
 }
 
 /// Whether the operand's second field is its own; that of an insert size is the position's.

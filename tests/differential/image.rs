@@ -64,6 +64,17 @@ impl Place {
         self.base + BLOCKS + self.slot as u64 * BLOCK_BYTES
     }
 
+    /// The address in the middle of the slot's data, which base registers hold.
+    pub fn middle_of_data(self) -> u64 {
+        self.block() + block::DATA + 4 * DATA_DOUBLES as u64
+    }
+
+    /// The address of the trap that ends the program.
+    pub fn end(self, program: &Program) -> u64 {
+        let body = self.body(program);
+        body + 4 * (program.code(body).len() as u64 - 1)
+    }
+
     /// The address of the program's first instruction.
     pub fn body(self, program: &Program) -> u64 {
         self.code() + BODY + 4 * program.start as u64
@@ -100,7 +111,7 @@ fn put_double(bytes: &mut [u8], at: u64, value: u64) {
 
 fn put_state(bytes: &mut [u8], place: Place, program: &Program) {
     let at = place.block() - place.base;
-    let registers = program.registers(place.block() + block::DATA + 4 * DATA_DOUBLES as u64);
+    let registers = program.registers(place.middle_of_data());
     let input = at + block::INPUT;
     for (number, (gpr, fpr)) in (0..).zip(registers.into_iter().zip(program.fpr)) {
         put_double(bytes, input + block::GPR + 8 * number, gpr);

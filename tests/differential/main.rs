@@ -1,10 +1,11 @@
 //! Random programs made from the instruction table, run in several ways that must agree: by each
-//! engine in each configuration, in user and in kernel mode, and by QEMU's user-mode emulation.
+//! engine in each configuration, in user and in kernel mode, and by QEMU's user-mode emulation. And
+//! single instructions, run to see whether the table tells the truth about their operands (`roles`).
 //!
 //! A difference is reported with the seed, the smallest program found that still shows it, and both
 //! register files. Two variables of the environment steer a run:
 //!
-//! - `MYVMM_DIFF_INSTRUCTIONS`: how many instructions each test runs at least (default 500000).
+//! - `MYVMM_DIFF_INSTRUCTIONS`: how many instructions each test runs at least (default 200000).
 //! - `MYVMM_DIFF_SEED`: the seed of the first program (default 1); a reported seed comes back with
 //!   `MYVMM_DIFF_SEED=<seed> MYVMM_DIFF_INSTRUCTIONS=1`.
 
@@ -19,6 +20,7 @@ mod linux;
 mod operands;
 mod program;
 mod qemu;
+mod roles;
 mod shrink;
 mod state;
 
@@ -33,10 +35,19 @@ use runtime::vcpu::Engine;
 use state::State;
 use translator::mode::Mode;
 
+const COUNTING_JIT: Setup =
+    Setup { name: "JIT, counting", engine: Engine::Jit, grant: 1 << 17, mode: Mode::COUNTED };
+
 /// The ways to run programs here. The first is what the others are compared with.
 const SETUPS: &[Setup] = &[
-    Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 20, mode: Mode::empty() },
-    Setup { name: "JIT", engine: Engine::Jit, grant: 1 << 20, mode: Mode::COUNTED },
+    Setup { name: "interpreter", engine: Engine::Interpreter, grant: 1 << 17, mode: Mode::empty() },
+    Setup { name: "JIT", engine: Engine::Jit, grant: 1 << 40, mode: Mode::empty() },
+    COUNTING_JIT,
+    Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
+    Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
+    Setup { name: "JIT, 1 at a time", engine: Engine::Jit, grant: 1, mode: Mode::COUNTED },
+    Setup { name: "JIT, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED },
+    Setup { name: "both in turn", engine: Engine::Auto, grant: 1 << 40, mode: Mode::empty() },
 ];
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -46,23 +57,17 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// One way to run programs, with what it leaves and how many instructions ran.
-type Run<'a> = (&'a str, &'a dyn Fn(&[Program]) -> (Vec<State>, u64));
+/// One way to run programs, with what each leaves.
+type Run<'a> = (&'a str, &'a dyn Fn(&[Program]) -> Vec<State>);
 
-fn run_here(setup: Setup, privilege: Privilege, programs: &[Program]) -> (Vec<State>, u64) {
+fn run_here(setup: Setup, privilege: Privilege, programs: &[Program]) -> Vec<State> {
     let mut bare = Bare::new(setup, privilege, programs);
-    let mut total = 0;
-    let states = (0..programs.len()).map(|slot| {
-        let (state, ran) = bare.run(slot);
-        total += ran;
-        state
-    });
-    (states.collect(), total)
+    (0..programs.len()).map(|slot| bare.run(slot)).collect()
 }
 
 /// Runs programs of `world` in both ways until enough instructions have run by the first.
 fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
-    let wanted = setting("MYVMM_DIFF_INSTRUCTIONS", 500_000);
+    let wanted = setting("MYVMM_DIFF_INSTRUCTIONS", 200_000);
     let mut seed = setting("MYVMM_DIFF_SEED", 1);
     let menu = Menu::new(world);
     let (mut instructions, mut programs) = (0, 0);
@@ -70,15 +75,15 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     while instructions < wanted {
         let slots = if wanted == 1 { 1 } else { SLOTS };
         let batch: Vec<Program> = (0..slots as u64).map(|index| menu.program(seed + index)).collect();
-        let (ours, ran) = first.1(&batch);
-        let (theirs, _) = second.1(&batch);
-        for (program, (ours, theirs)) in batch.iter().zip(ours.iter().zip(&theirs)) {
-            if ours != theirs {
-                report(program, privilege, [first, second]);
+        let (ours, theirs) = (first.1(&batch), second.1(&batch));
+        for (slot, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            if !ours.agrees(theirs) {
+                println!("{}", ours.difference(theirs));
+                report(&batch[..slot], &batch[slot], privilege, [first, second]);
             }
             *ends.entry(ours.end.to_string()).or_default() += 1;
         }
-        instructions += ran;
+        instructions += ours.iter().filter_map(|state| state.ran).sum::<u64>();
         programs += slots;
         seed += slots as u64;
     }
@@ -86,28 +91,33 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     println!("  ends: {ends:?}");
 }
 
-/// Shrinks the failing program and panics with what is left of it.
-fn report(program: &Program, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
-    let both = |program: &Program| {
-        let batch = std::slice::from_ref(program);
-        (first.1(batch).0.remove(0), second.1(batch).0.remove(0))
+/// Shrinks the failing program, and what ran before it, and panics with what is left.
+fn report(before: &[Program], program: &Program, privilege: Privilege, [first, second]: [Run<'_>; 2]) -> ! {
+    let last = |run: Run<'_>, before: &[Program], program: &Program| {
+        let batch: Vec<Program> = before.iter().chain([program]).cloned().collect();
+        run.1(&batch).pop().expect("one state a program")
     };
-    let fails = |program: &Program| {
-        let (ours, theirs) = both(program);
-        ours != theirs
+    let both =
+        |before: &[Program], program: &Program| (last(first, before, program), last(second, before, program));
+    let fails = |before: &[Program], program: &Program| {
+        let (ours, theirs) = both(before, program);
+        !ours.agrees(&theirs)
     };
-    let smallest = if fails(program) { shrink::shrink(program, fails) } else { program.clone() };
-    let (ours, theirs) = both(&smallest);
-    let place = Place { base: privilege.base(), slot: 0 };
+    let contexts = [&[][..], &before[before.len().saturating_sub(1)..], before];
+    let context = contexts.into_iter().find(|context| fails(context, program)).unwrap_or(before);
+    let smallest = shrink::shrink(program, |program| fails(context, program));
+    let (ours, theirs) = both(context, &smallest);
+    let place = Place { base: privilege.base(), slot: context.len() };
+    let earlier: String = context.iter().map(|p| format!("after seed {}\n", p.seed)).collect();
     panic!(
-        "seed {}: {} and {} differ\n{}{}\n{}\ninitially\n{:x?}\nhi {:x}, lo {:x}, fcsr {:x}\n",
+        "seed {}: {} and {} differ\n{earlier}{}{}\n{}\ninitially\n{:x?}\nhi {:x}, lo {:x}, fcsr {:x}\n",
         program.seed,
         first.0,
         second.0,
         smallest.listing(place.body(&smallest)),
         ours.difference(&theirs),
         ours.side_by_side(&theirs),
-        smallest.registers(place.block() + image::block::DATA + 1024),
+        smallest.registers(place.middle_of_data()),
         smallest.hi,
         smallest.lo,
         smallest.fcsr,
@@ -132,12 +142,19 @@ fn engines_agree_in_kernel_mode() {
     compare_engines(World::Kernel, Privilege::Kernel);
 }
 
+fn compare_with_qemu(setup: Setup) {
+    let comparable = |states: Vec<State>| states.into_iter().map(linux::comparable).collect();
+    let ours = |programs: &[Program]| comparable(run_here(setup, Privilege::User, programs));
+    let theirs = |programs: &[Program]| comparable(qemu::run(programs));
+    compare(World::Linux, Privilege::User, [(setup.name, &ours), ("QEMU", &theirs)]);
+}
+
 #[test]
 fn interpreter_agrees_with_qemu() {
-    let ours = |programs: &[Program]| {
-        let (states, ran) = run_here(SETUPS[0], Privilege::User, programs);
-        (states.into_iter().map(linux::comparable).collect(), ran)
-    };
-    let theirs = |programs: &[Program]| (qemu::run(programs).into_iter().map(linux::comparable).collect(), 0);
-    compare(World::Linux, Privilege::User, [(SETUPS[0].name, &ours), ("QEMU", &theirs)]);
+    compare_with_qemu(SETUPS[0]);
+}
+
+#[test]
+fn jit_agrees_with_qemu() {
+    compare_with_qemu(COUNTING_JIT);
 }

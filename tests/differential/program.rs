@@ -5,7 +5,7 @@ use translator::isa::operand::{Operand, Value};
 use translator::isa::text::{Names, print_word};
 use translator::isa::{Op, decode};
 
-use crate::assemble::{constant, one, word};
+use crate::assemble::{constant, memory, one, word};
 
 /// The doublewords of the data area.
 pub const DATA_DOUBLES: usize = 256;
@@ -28,6 +28,8 @@ pub enum Unit {
     Branch { word: u32, skip: usize, slot: u32 },
     /// A jump by `register` over the next `skip` units of the same list, with its delay slot.
     Jump { word: u32, register: u8, skip: usize, slot: u32 },
+    /// Stores `word` over the first word of the unit after the next `skip`, by way of two registers.
+    Patch { word: u32, address: u8, value: u8, skip: usize },
     /// Runs `body` `turns` times. `back` is the branch at its end.
     Loop { counter: u8, turns: u8, body: Vec<Unit>, back: Op, slot: u32 },
 }
@@ -60,6 +62,7 @@ impl Unit {
             Unit::Straight(words) => words.len(),
             Unit::Branch { .. } => 2,
             Unit::Jump { .. } => 4,
+            Unit::Patch { .. } => 5,
             Unit::Loop { body, .. } => 4 + body.iter().map(Unit::words).sum::<usize>(),
         }
     }
@@ -71,6 +74,11 @@ impl Unit {
             Unit::Jump { word, register, slot, .. } => {
                 out.extend(constant(*register, target));
                 out.extend([*word, *slot]);
+            }
+            Unit::Patch { word: new, address, value, .. } => {
+                out.extend(constant(*address, target));
+                out.extend(constant(*value, *new as i32 as u64));
+                out.push(word(Op::Sw, 0, &[one(*value), memory(0, *address)]));
             }
             Unit::Loop { counter, turns, body, back, slot } => {
                 out.push(word(Op::Addiu, 0, &[one(*counter), one(0), one(*turns)]));
@@ -89,7 +97,7 @@ impl Unit {
 
 fn skip_of(unit: &Unit) -> usize {
     match unit {
-        Unit::Branch { skip, .. } | Unit::Jump { skip, .. } => *skip,
+        Unit::Branch { skip, .. } | Unit::Jump { skip, .. } | Unit::Patch { skip, .. } => *skip,
         _ => 0,
     }
 }
@@ -100,7 +108,11 @@ fn emit_list(units: &[Unit], at: u64, out: &mut Vec<u32>) {
         starts.push(starts[starts.len() - 1] + 4 * unit.words() as u64);
     }
     for (index, unit) in units.iter().enumerate() {
-        let target = starts[(index + 1 + skip_of(unit)).min(units.len())];
+        let target = match (unit, units.get(index + 1 + skip_of(unit))) {
+            // The set-up of a loop or jump and the end must stay, so the patch hits itself.
+            (Unit::Patch { .. }, None | Some(Unit::Loop { .. } | Unit::Jump { .. })) => starts[index],
+            _ => starts[(index + 1 + skip_of(unit)).min(units.len())],
+        };
         unit.emit(starts[index], target, out);
     }
 }

@@ -106,6 +106,7 @@ fn state(bytes: &[u8]) -> State {
         end: End::Signal { number, address: is_memory.then_some(address) },
         data: (0..DATA_DOUBLES).map(|index| double(block::DATA + 8 * index as u64)).collect(),
         cp0: Vec::new(),
+        ran: None,
     }
 }
 

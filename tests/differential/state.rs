@@ -6,7 +6,7 @@ use translator::cp0::Cp0;
 use translator::isa::text::GPR_NAMES_N64;
 
 /// Registers and memory after a program.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     pub gpr: [u64; 32],
     pub hi: u64,
@@ -19,6 +19,8 @@ pub struct State {
     pub data: Vec<u64>,
     /// The coprocessor 0 registers; none if only a signal was seen.
     pub cp0: Vec<u64>,
+    /// How many instructions ran, if that is known.
+    pub ran: Option<u64>,
 }
 
 /// How a program ended.
@@ -43,6 +45,12 @@ impl fmt::Display for End {
 }
 
 impl State {
+    /// Whether another way agrees with this one. Of a program that ran on and on until this one gave
+    /// it up nothing is compared.
+    pub fn agrees(&self, other: &State) -> bool {
+        self.end == End::Never || self.difference(other).is_empty()
+    }
+
     /// The registers that differ from `other`, a line each, and nothing for equal states.
     pub fn difference(&self, other: &State) -> String {
         let mut text = String::new();
@@ -67,6 +75,11 @@ impl State {
         }
         for (register, (mine, theirs)) in Cp0::ALL.iter().zip(self.cp0.iter().zip(&other.cp0)) {
             compare(register.row().name, *mine, *theirs);
+        }
+        if let (Some(mine), Some(theirs)) = (self.ran, other.ran)
+            && mine != theirs
+        {
+            let _ = writeln!(text, "  * instructions {mine} {theirs}");
         }
         if self.end != other.end {
             let _ = writeln!(text, "  * {:?} / {:?}", self.end, other.end);

@@ -30,6 +30,9 @@ bitflags! {
         const COUNTED = 1 << 8;
         /// The block was fetched through the TLB, so its virtual address is not a constant.
         const MAPPED = 1 << 9;
+        /// Memory is flat, as bare programs expect it: 32-bit virtual addresses are physical ones, and
+        /// nothing is privileged.
+        const FLAT = 1 << 10;
     }
 }
 
@@ -38,12 +41,13 @@ impl Mode {
     pub const VIEW: Mode =
         Mode::USER.union(Mode::SUPERVISOR).union(Mode::WIDE_ADDRESSES).union(Mode::ERROR_LEVEL);
     /// The bits that stay as they are when Status changes.
-    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED);
+    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT);
 
     /// The mode after Status became `status`; what Status does not say is kept from `self`.
     pub fn with_status(self, status: Status) -> Mode {
         let mut mode = self & Self::FIXED;
-        let kernel = status.intersects(Status::EXL | Status::ERL)
+        let kernel = self.contains(Mode::FLAT)
+            || status.intersects(Status::EXL | Status::ERL)
             || !status.intersects(Status::KSU_USER | Status::KSU_SUPERVISOR);
         let (wide_addresses, wide_operations) = if kernel {
             (status.contains(Status::KX), true)

@@ -38,6 +38,8 @@ struct Translation {
 
 struct Entry {
     block: Arc<Block>,
+    /// How often the block was reached while it had no translation.
+    runs: u32,
     translation: Option<Translation>,
 }
 
@@ -50,6 +52,7 @@ pub struct Cache {
     regions: Vec<Vec<Key>>,
     /// The links of all blocks, by the return addresses of their stubs.
     links: HashMap<u64, Site>,
+    invalidations: u64,
 }
 
 impl Cache {
@@ -64,6 +67,7 @@ impl Cache {
             arena: Arena::new()?,
             regions: vec![Vec::new(); arena::REGIONS],
             links: HashMap::new(),
+            invalidations: 0,
         })
     }
 
@@ -83,13 +87,19 @@ impl Cache {
         Some(self.arena.address(translation.placement.offset))
     }
 
+    /// How often [`Cache::invalidate`] was called: a block that was decoded since it was read at one
+    /// value may be added at the same value only.
+    pub fn invalidations(&self) -> u64 {
+        self.invalidations
+    }
+
     /// Adds a block.
     pub fn insert(&mut self, block: Arc<Block>) {
         if self.blocks.len() >= MAX_BLOCKS {
             self.drop_untranslated();
         }
         self.pages.entry(block.key.pa.page_number()).or_default().push(block.key);
-        self.blocks.insert(block.key, Entry { block, translation: None });
+        self.blocks.insert(block.key, Entry { block, runs: 0, translation: None });
     }
 
     /// Blocks without host code are cheap to decode again.
@@ -100,6 +110,14 @@ impl Cache {
             keys.retain(|key| blocks.contains_key(key));
         }
         self.pages.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Counts one more run of the block with identity `key` and gives their number.
+    pub fn count_run(&mut self, key: &Key) -> u32 {
+        self.blocks.get_mut(key).map_or(0, |entry| {
+            entry.runs += 1;
+            entry.runs
+        })
     }
 
     /// Whether a translation of `code` needs a region to be emptied first.
@@ -123,10 +141,11 @@ impl Cache {
         }
     }
 
-    /// Places the translation of the block with identity `key` and gives its host address; `None` if
-    /// the block has been dropped meanwhile.
-    pub fn place(&mut self, key: &Key, code: &Code) -> Option<u64> {
-        let entry = self.blocks.get_mut(key)?;
+    /// Places the translation of `block` and gives its host address; `None` if the block has been
+    /// dropped meanwhile.
+    pub fn place(&mut self, block: &Arc<Block>, code: &Code) -> Option<u64> {
+        let key = block.key;
+        let entry = self.blocks.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.block, block))?;
         let placement = self.arena.place(code);
         let base = placement.offset;
         let mut links = Vec::with_capacity(code.links.len());
@@ -138,7 +157,7 @@ impl Cache {
         }
         let stale = base + code.stale;
         entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
-        self.regions[placement.region].push(*key);
+        self.regions[placement.region].push(key);
         Some(self.arena.address(base))
     }
 
@@ -166,6 +185,7 @@ impl Cache {
     /// Drops the blocks made from any of the `bytes` bytes at `pa`. Tells how many there were, and
     /// whether the page has any left.
     pub fn invalidate(&mut self, pa: Pa, bytes: u64) -> (usize, bool) {
+        self.invalidations += 1;
         let Some(mut keys) = self.pages.remove(&pa.page_number()) else { return (0, false) };
         let before = keys.len();
         keys.retain(|key| {

@@ -4,7 +4,9 @@
 //! Facts are from the National Semiconductor PC16550D data sheet (register table, section 8) unless
 //! another source is named. Time does not pass between characters: a written character is sent at
 //! once, and the character timeout (4 character times on the wire) is over as soon as the host has
-//! no more input. It must not know where characters go or come from.
+//! no more input. The peer honours the modem lines: what it has to say waits until the guest requests
+//! it by RTS, and so nothing is lost that comes before a driver is ready, who empties the FIFOs when
+//! it starts. It must not know where characters go or come from.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -212,9 +214,14 @@ impl State {
         }
     }
 
-    /// In loopback the host's input is cut off and waits.
+    /// Whether the host may send. In loopback its input is cut off and waits.
+    fn listens(&self) -> bool {
+        let lines = ModemControl::REQUEST_TO_SEND | ModemControl::LOOPBACK;
+        self.modem_control & lines == ModemControl::REQUEST_TO_SEND
+    }
+
     fn refill(&mut self) {
-        while !self.modem_control.contains(ModemControl::LOOPBACK) && self.received.len() < self.capacity() {
+        while self.listens() && self.received.len() < self.capacity() {
             let Some(byte) = self.queued.pop_front() else { break };
             self.received.push_back(byte);
         }

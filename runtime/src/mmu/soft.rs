@@ -70,9 +70,12 @@ const fn soft_slot(va: u64) -> usize {
 
 /// All soft TLBs and jump caches of one vCPU.
 pub struct SoftTables {
+    /// The soft TLB of the current view, out of the pool, so that the interpreter need not look it up.
+    current: Box<SoftTlb>,
+    view: View,
+    /// Those of the other views.
     views: LruCache<View, Box<SoftTlb>>,
     tracks: LruCache<Track, Jumps>,
-    view: View,
     track: Track,
 }
 
@@ -80,9 +83,10 @@ impl SoftTables {
     /// Tables for a vCPU that is in `mode` and `asid`.
     pub fn new(mode: Mode, asid: u8) -> Self {
         let mut tables = Self {
+            current: empty_soft_tlb(),
+            view: View { mode: mode & Mode::VIEW, asid },
             views: LruCache::new(POOL),
             tracks: LruCache::new(POOL),
-            view: View { mode: mode & Mode::VIEW, asid },
             track: Track { mode, asid: None },
         };
         tables.select(mode, asid);
@@ -93,12 +97,25 @@ impl SoftTables {
     /// the jump cache, which stay valid until the next call of any method that takes `&mut self`
     /// and selects.
     pub fn select(&mut self, mode: Mode, asid: u8) -> (u64, u64) {
-        self.view = View { mode: mode & Mode::VIEW, asid };
+        self.select_view(View { mode: mode & Mode::VIEW, asid });
         let track = Track { mode, asid: (!mode.is_kernel()).then_some(asid) };
         self.track = track;
-        let soft = self.views.get_or_insert_mut(self.view, empty_soft_tlb);
         let jumps = self.tracks.get_or_insert_mut(track, Jumps::new);
-        (std::ptr::from_mut(&mut **soft) as u64, jumps.entries.as_mut_ptr() as u64)
+        (std::ptr::from_mut(&mut *self.current) as u64, jumps.entries.as_mut_ptr() as u64)
+    }
+
+    fn select_view(&mut self, view: View) {
+        if view != self.view {
+            let next = self.views.pop(&view).unwrap_or_else(empty_soft_tlb);
+            let last = std::mem::replace(&mut self.current, next);
+            self.views.put(self.view, last);
+            self.view = view;
+        }
+    }
+
+    /// The soft TLBs of all views.
+    fn all_views(&mut self) -> impl Iterator<Item = (&View, &mut Box<SoftTlb>)> {
+        self.views.iter_mut().chain(std::iter::once((&self.view, &mut self.current)))
     }
 
     /// Forgets what kernel modes cached of the address space that is being left.
@@ -111,20 +128,20 @@ impl SoftTables {
     /// The entry for loads at `va` in the current view.
     #[inline]
     pub fn load_entry(&self, va: Va) -> Option<SoftEntry> {
-        let entry = self.views.peek(&self.view)?.load[soft_slot(va.0)];
+        let entry = self.current.load[soft_slot(va.0)];
         (entry.tag == va.page().0).then_some(entry)
     }
 
     /// The entry for stores at `va` in the current view.
     #[inline]
     pub fn store_entry(&self, va: Va) -> Option<SoftEntry> {
-        let entry = self.views.peek(&self.view)?.store[soft_slot(va.0)];
+        let entry = self.current.store[soft_slot(va.0)];
         (entry.tag == va.page().0).then_some(entry)
     }
 
     /// Grants loads, and stores if `writable`, to the page of `va` in the current view.
     pub fn grant(&mut self, va: Va, addend: u64, readable: bool, writable: bool) {
-        let Some(soft) = self.views.peek_mut(&self.view) else { return };
+        let soft = &mut self.current;
         let (slot, tag) = (soft_slot(va.0), va.page().0);
         if readable {
             soft.load[slot] = SoftEntry { tag, addend };
@@ -147,7 +164,7 @@ impl SoftTables {
     pub fn flush_range(&mut self, va: Va, bytes: u64, asid: Option<u8>) {
         let in_space = |space: u8| asid.is_none_or(|asid| asid == space);
         let pages = bytes / PAGE_SIZE;
-        for (_, soft) in self.views.iter_mut().filter(|(view, _)| in_space(view.asid)) {
+        for (_, soft) in self.all_views().filter(|(view, _)| in_space(view.asid)) {
             flush_soft(soft, va, pages);
         }
         let filter =
@@ -162,7 +179,7 @@ impl SoftTables {
 
     /// Forgets everything.
     pub fn flush_all(&mut self) {
-        for (_, soft) in self.views.iter_mut() {
+        for (_, soft) in self.all_views() {
             soft.load.fill(SoftEntry::EMPTY);
             soft.store.fill(SoftEntry::EMPTY);
         }
@@ -179,7 +196,7 @@ impl SoftTables {
     /// Takes the write entries of the host page at `host_page` out of every view: its next store is
     /// noticed.
     pub fn revoke_writes(&mut self, host_page: u64) {
-        for (_, soft) in self.views.iter_mut() {
+        for (_, soft) in self.all_views() {
             let entries = soft.store.iter_mut();
             for entry in entries.filter(|e| e.tag & (PAGE_SIZE - 1) == 0) {
                 if entry.tag.wrapping_add(entry.addend) == host_page {

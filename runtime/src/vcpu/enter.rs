@@ -10,7 +10,7 @@ use translator::interp::Site;
 use translator::mode::Mode;
 use translator::stub::{Flow, Stub};
 
-use super::{Leave, Stop, Vcpu};
+use super::{Leave, Paid, Stop, Vcpu};
 
 /// What a stub gives to generated code, in rax and rdx.
 #[repr(C)]
@@ -61,7 +61,12 @@ impl Vcpu {
         let place = Place::unpack(self.cpu.place);
         let pc = Va(self.cpu.pc & !PAGE_OFFSET_MASK | place.offset);
         self.site = Site { pc, in_slot: place.in_slot };
-        let stop = match self.run_stub(stub, args, immediate) {
+        if self.machine.fixed_mode.contains(Mode::COUNTED) {
+            self.paid = Paid::AllBut(1 + place.remaining);
+        }
+        let result = self.run_stub(stub, args, immediate);
+        self.paid = Paid::All;
+        let stop = match result {
             Ok(value) => return (value, Flow::Next),
             Err(stop) => stop,
         };
@@ -77,11 +82,8 @@ impl Vcpu {
 
     /// Gives back what a counted block paid for the steps that did not run.
     fn refund(&mut self, place: Place, stop: Stop) {
-        let not_run = match stop {
-            Stop::Exception => 1,
-            Stop::Leave(Leave::Interpret) => 1 + u32::from(place.in_slot),
-            Stop::Redispatch | Stop::Leave(_) => 0,
-        };
+        let branch_too = matches!(stop, Stop::Leave(Leave::Interpret)) && place.in_slot;
+        let not_run = u32::from(!stop.is_finished()) + u32::from(branch_too);
         if self.machine.fixed_mode.contains(Mode::COUNTED) {
             self.cpu.budget += i64::from(not_run + place.remaining);
         }

@@ -244,10 +244,12 @@ impl crate::machine::Machine {
     /// Drops the blocks made from the `bytes` bytes at `pa`, which have been written. Gives their
     /// number.
     pub(crate) fn invalidate_code(&self, pa: Pa, bytes: u64) -> usize {
-        let (dropped, left) = self.cache().invalidate(pa, bytes);
+        let mut cache = self.cache();
+        let (dropped, left) = cache.invalidate(pa, bytes);
         if !left {
             self.pages.clear(pa, PageFlags::CODE);
         }
+        drop(cache);
         if dropped > 0 {
             next_epoch(&self.code_epoch);
         }

@@ -7,16 +7,20 @@ mod exception;
 mod interp;
 mod jit;
 mod memory;
+mod persist;
 mod run;
 mod stub;
 mod timer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use translator::addr::Va;
 use translator::block::Block;
 use translator::cp0::Cp0;
 use translator::cpu::Cpu;
+use translator::exception::Exception;
 use translator::float::Rules;
 use translator::interp::Site;
 use translator::mode::Mode;
@@ -25,6 +29,7 @@ use crate::machine::{Doorbell, Machine};
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
 
+pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
 
 /// Why an instruction did not simply go on to the next. The program counter is already where to go on.
@@ -45,8 +50,31 @@ pub enum Leave {
     Wait,
     /// The guest called the hypervisor.
     Hypercall(u32),
+    /// The guest asks for a service; the program counter is after the instruction.
+    SystemCall,
+    /// The instruction raised an exception that is not the guest's to handle. The program counter is
+    /// where an exception return would go: at the instruction, or at the branch before it.
+    Exception(Exception),
     /// The instruction has not run, and the block that begins with it must be interpreted.
     Interpret,
+}
+
+impl Stop {
+    /// Whether the instruction that stopped did all it does.
+    const fn is_finished(self) -> bool {
+        !matches!(self, Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret))
+    }
+}
+
+/// Which of the instructions that the budget has paid for have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paid {
+    /// All, and no others.
+    All,
+    /// All, and the interpreter is in the block that began here, which is paid for at its end.
+    Before(Va),
+    /// All but so many of the running block.
+    AllBut(u32),
 }
 
 /// What happened how often, for people.
@@ -104,8 +132,14 @@ pub struct Vcpu {
     left: Option<Leave>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
+    /// How many of the machine's code pages this vCPU has no write entries for any more.
+    code_pages_seen: usize,
     /// How many instructions were granted in all; what is left is in `cpu.budget`.
     granted: u64,
+    /// How far the running block is.
+    paid: Paid,
+    /// Ticks of the clock of instructions that passed while the guest waited.
+    idle: u64,
     /// What happened how often.
     pub statistics: Statistics,
 }
@@ -138,7 +172,10 @@ impl Vcpu {
             recent_epoch: 0,
             left: None,
             arena_epoch: 0,
+            code_pages_seen: 0,
             granted: 0,
+            paid: Paid::All,
+            idle: 0,
             statistics: Statistics::default(),
             machine,
         };
@@ -167,8 +204,21 @@ impl Vcpu {
         self.recent_epoch = u64::MAX;
     }
 
-    /// The address after the current instruction. In a delay slot it is not known, and not needed:
-    /// the branch goes on.
+    /// Takes back write entries for pages that have become code pages. Called while the vCPU may not
+    /// store, and before it may again.
+    fn refresh_writes(&mut self) {
+        let count = self.machine.code_page_count.load(Ordering::Acquire);
+        if self.code_pages_seen == count {
+            return;
+        }
+        for page in self.machine.code_pages_after(self.code_pages_seen) {
+            self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+        }
+        self.code_pages_seen = count;
+    }
+
+    /// The address after the current instruction. In a delay slot it is not known: what goes on works
+    /// out the branch again ([`Vcpu::go_on_after_slot`]).
     fn next_pc(&self) -> u64 {
         self.site.pc.0.wrapping_add(4)
     }

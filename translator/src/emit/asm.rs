@@ -122,7 +122,12 @@ pub enum Sse {
 pub type Label = DynamicLabel;
 
 /// An assembler of host code.
-pub struct Asm(VecAssembler<X64Relocation>);
+pub struct Asm {
+    code: VecAssembler<X64Relocation>,
+    /// The field of the vCPU whose value rax holds, by its offset: the result that was just written is
+    /// often the next operand, and need not go through memory.
+    held: Option<i32>,
+}
 
 /// Wraps a template in a function that is not inlined.
 macro_rules! template {
@@ -130,7 +135,8 @@ macro_rules! template {
         $($(#[$doc])*
         #[inline(never)]
         pub fn $name(&mut self, $($arg: $type),*) {
-            let ops = &mut self.0;
+            $($arg.touch(&mut self.held);)*
+            let ops = &mut self.code;
             template!(@body ops $body);
         })*
     };
@@ -149,25 +155,68 @@ impl From<Xmm> for u8 {
     }
 }
 
+/// What an argument of a template does to the held value.
+trait Touch {
+    /// An instruction names this.
+    fn touch(&self, held: &mut Option<i32>);
+}
+
+impl Touch for Reg {
+    /// Whether it is read or written: after a read the value has usually served its purpose.
+    #[inline]
+    fn touch(&self, held: &mut Option<i32>) {
+        if *self == reg::RAX {
+            *held = None;
+        }
+    }
+}
+
+macro_rules! untouching {
+    ($($type:ty),*) => {
+        $(impl Touch for $type {
+            #[inline]
+            fn touch(&self, _: &mut Option<i32>) {}
+        })*
+    };
+}
+
+untouching!(Xmm, i8, i32, i64, Label);
+
 impl Asm {
+    /// The field whose value rax holds.
+    pub fn held(&self) -> Option<i32> {
+        self.held
+    }
+
+    /// Notes that rax holds the value of the field at `offset`.
+    pub fn hold(&mut self, offset: i32) {
+        self.held = Some(offset);
+    }
+
+    /// Notes that rax may have any value.
+    pub fn release(&mut self) {
+        self.held = None;
+    }
+
     /// An empty assembler.
     pub fn new() -> Self {
-        Self(VecAssembler::new(0))
+        Self { code: VecAssembler::new(0), held: None }
     }
 
     /// The offset of the next byte.
     pub fn offset(&self) -> usize {
-        self.0.offset().0
+        self.code.offset().0
     }
 
     /// A label that is yet to be bound.
     pub fn label(&mut self) -> Label {
-        self.0.new_dynamic_label()
+        self.code.new_dynamic_label()
     }
 
     /// Binds `label` here.
     pub fn bind(&mut self, label: Label) {
-        dynasm!(self.0 ; =>label);
+        self.held = None;
+        dynasm!(self.code ; =>label);
     }
 
     /// The finished code.
@@ -175,13 +224,13 @@ impl Asm {
     /// # Panics
     /// Panics if a label was used and not bound.
     pub fn finish(self) -> Vec<u8> {
-        self.0.finalize().unwrap_or_else(|e| panic!("the emitter used a label that it did not bind: {e}"))
+        self.code.finalize().unwrap_or_else(|e| panic!("the emitter used a label that it did not bind: {e}"))
     }
 
     /// Pads with no-operations until the offset plus `ahead` is a multiple of `alignment`.
     pub fn align(&mut self, alignment: usize, ahead: usize) {
         while !(self.offset() + ahead).is_multiple_of(alignment) {
-            self.0.push(0x90);
+            self.code.push(0x90);
         }
     }
 
@@ -369,7 +418,9 @@ impl Asm {
     /// 64-bit arithmetic on registers.
     #[inline(never)]
     pub fn alu(&mut self, op: Alu, to: Reg, from: Reg) {
-        let ops = &mut self.0;
+        to.touch(&mut self.held);
+        from.touch(&mut self.held);
+        let ops = &mut self.code;
         match op {
             Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), Rq(from)),
             Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), Rq(from)),
@@ -383,7 +434,9 @@ impl Asm {
     /// 64-bit arithmetic on a register and memory.
     #[inline(never)]
     pub fn alu_memory(&mut self, op: Alu, to: Reg, base: Reg, offset: i32) {
-        let ops = &mut self.0;
+        to.touch(&mut self.held);
+        base.touch(&mut self.held);
+        let ops = &mut self.code;
         match op {
             Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), [Rq(base) + offset]),
             Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), [Rq(base) + offset]),
@@ -397,7 +450,8 @@ impl Asm {
     /// 64-bit arithmetic on a register and a sign-extended constant.
     #[inline(never)]
     pub fn alu_imm(&mut self, op: Alu, to: Reg, value: i32) {
-        let ops = &mut self.0;
+        to.touch(&mut self.held);
+        let ops = &mut self.code;
         match op {
             Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), value),
             Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), value),
@@ -411,7 +465,8 @@ impl Asm {
     /// Shifts by a constant, 64 or 32 bits wide.
     #[inline(never)]
     pub fn shift_imm(&mut self, op: Shift, wide: bool, a: Reg, amount: i8) {
-        let ops = &mut self.0;
+        a.touch(&mut self.held);
+        let ops = &mut self.code;
         match (op, wide) {
             (Shift::Left, true) => dynasm!(ops ; .arch x64 ; shl Rq(a), amount),
             (Shift::Left, false) => dynasm!(ops ; .arch x64 ; shl Rd(a), amount),
@@ -427,7 +482,8 @@ impl Asm {
     /// Shifts by the low bits of rcx, 64 or 32 bits wide.
     #[inline(never)]
     pub fn shift_cl(&mut self, op: Shift, wide: bool, a: Reg) {
-        let ops = &mut self.0;
+        a.touch(&mut self.held);
+        let ops = &mut self.code;
         match (op, wide) {
             (Shift::Left, true) => dynasm!(ops ; .arch x64 ; shl Rq(a), cl),
             (Shift::Left, false) => dynasm!(ops ; .arch x64 ; shl Rd(a), cl),
@@ -446,7 +502,10 @@ impl Asm {
     /// Panics for a rotation, which the host cannot do so.
     #[inline(never)]
     pub fn shift_by(&mut self, op: Shift, wide: bool, to: Reg, from: Reg, by: Reg) {
-        let ops = &mut self.0;
+        to.touch(&mut self.held);
+        from.touch(&mut self.held);
+        by.touch(&mut self.held);
+        let ops = &mut self.code;
         match (op, wide) {
             (Shift::Left, true) => dynasm!(ops ; .arch x64 ; shlx Rq(to), Rq(from), Rq(by)),
             (Shift::Left, false) => dynasm!(ops ; .arch x64 ; shlx Rd(to), Rd(from), Rd(by)),
@@ -461,7 +520,7 @@ impl Asm {
     /// Scalar arithmetic on a vector register and memory.
     #[inline(never)]
     pub fn sse(&mut self, op: Sse, double: bool, a: Xmm, base: Reg, offset: i32) {
-        let ops = &mut self.0;
+        let ops = &mut self.code;
         match (op, double) {
             (Sse::Add, true) => dynasm!(ops ; .arch x64 ; addsd Rx(a), [Rq(base) + offset]),
             (Sse::Add, false) => dynasm!(ops ; .arch x64 ; addss Rx(a), [Rq(base) + offset]),
@@ -479,7 +538,7 @@ impl Asm {
     /// Jumps to a label on a condition.
     #[inline(never)]
     pub fn jump_if(&mut self, cond: Cond, to: Label) {
-        let ops = &mut self.0;
+        let ops = &mut self.code;
         match cond {
             Cond::Equal => dynasm!(ops ; .arch x64 ; je =>to),
             Cond::NotEqual => dynasm!(ops ; .arch x64 ; jne =>to),
@@ -499,18 +558,21 @@ impl Asm {
     /// Sets the low byte of a register on a condition.
     #[inline(never)]
     pub fn set_if(&mut self, cond: Cond, to: Reg) {
+        to.touch(&mut self.held);
         let rex = 0x40 | to.0 >> 3;
         for byte in [rex, 0x0f, 0x90 | cond.code(), 0xc0 | to.0 & 7] {
-            self.0.push(byte);
+            self.code.push(byte);
         }
     }
 
     /// Moves a 64-bit register on a condition.
     #[inline(never)]
     pub fn mov_if(&mut self, cond: Cond, to: Reg, from: Reg) {
+        to.touch(&mut self.held);
+        from.touch(&mut self.held);
         let rex = 0x48 | (to.0 >> 3) << 2 | from.0 >> 3;
         for byte in [rex, 0x0f, 0x40 | cond.code(), 0xc0 | (to.0 & 7) << 3 | from.0 & 7] {
-            self.0.push(byte);
+            self.code.push(byte);
         }
     }
 
@@ -519,7 +581,7 @@ impl Asm {
     #[inline(never)]
     pub fn patchable_jump(&mut self) -> usize {
         self.align(4, 1);
-        self.0.push(0xe9);
+        self.code.push(0xe9);
         self.reserve_displacement()
     }
 
@@ -527,29 +589,30 @@ impl Asm {
     #[inline(never)]
     pub fn patchable_jump_if(&mut self, cond: Cond) -> usize {
         self.align(4, 2);
-        self.0.push(0x0f);
-        self.0.push(0x80 | cond.code());
+        self.code.push(0x0f);
+        self.code.push(0x80 | cond.code());
         self.reserve_displacement()
     }
 
     /// A call with a displacement that is filled in when the code is placed.
     #[inline(never)]
     pub fn placed_call(&mut self) -> usize {
-        self.0.push(0xe8);
+        self.held = None;
+        self.code.push(0xe8);
         self.reserve_displacement()
     }
 
     /// A jump with a displacement that is filled in when the code is placed.
     #[inline(never)]
     pub fn placed_jump(&mut self) -> usize {
-        self.0.push(0xe9);
+        self.code.push(0xe9);
         self.reserve_displacement()
     }
 
     fn reserve_displacement(&mut self) -> usize {
         let at = self.offset();
         for _ in 0..4 {
-            self.0.push(0);
+            self.code.push(0);
         }
         at
     }

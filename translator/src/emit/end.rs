@@ -124,7 +124,11 @@ impl Emitter<'_> {
         }
         if !self.is_linkable(exit) {
             self.set_pc(exit);
-            return self.go_to(Routine::Dispatch);
+            if !self.mode().contains(Mode::MAPPED) {
+                return self.go_to(Routine::Dispatch);
+            }
+            self.asm.mov(reg::RCX, reg::RAX);
+            return self.jump_by_cache();
         }
         if self.goes_back(exit) {
             let alarm = self.defer(Slow::Alarm(exit), None);
@@ -140,12 +144,17 @@ impl Emitter<'_> {
         self.asm.jump_if(Cond::NotEqual, raised);
     }
 
-    /// Jumps to the address that `target` gives through the jump cache, inline so that the host
-    /// predicts each site by itself.
+    /// Jumps to the address that `target` gives. The look-up in the jump cache is inline, so that the
+    /// host predicts each site by itself.
     fn indirect(&mut self, target: Value) {
         self.eval(target, reg::RCX, &[reg::RAX, reg::RDX]);
-        let miss = self.asm.label();
         self.asm.store(CPU, frame::PC, reg::RCX);
+        self.jump_by_cache();
+    }
+
+    /// Jumps to the address in rcx, which is the program counter already.
+    fn jump_by_cache(&mut self) {
+        let miss = self.asm.label();
         self.asm.load(reg::RAX, CPU, frame::ALARM_ADDRESS);
         self.asm.cmp32_memory_imm(reg::RAX, offset_of!(Shared, alarm) as i32, 0);
         self.asm.jump_if(Cond::NotEqual, miss);

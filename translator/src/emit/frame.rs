@@ -48,6 +48,11 @@ pub const fn gpr(r: u8) -> i32 {
     biased(offset_of!(Cpu, gpr) + r as usize * size_of::<u64>())
 }
 
+/// Whether `offset` is that of a general register.
+pub const fn is_general(offset: i32) -> bool {
+    gpr(0) <= offset && offset <= gpr(31)
+}
+
 /// The offset of floating-point register `r`.
 pub const fn fpr(r: u8) -> i32 {
     biased(offset_of!(Cpu, fpr) + r as usize * size_of::<u64>())

@@ -49,6 +49,10 @@ impl Emitter<'_> {
             self.deliver(register, to);
         }
         self.asm.bind(back);
+        // Both ways come here with the value in rax as well.
+        if let Destination::Memory(offset, false) = to {
+            self.hold(offset);
+        }
         next
     }
 

@@ -265,7 +265,12 @@ impl Emitter<'_> {
     fn deliver(&mut self, from: Reg, to: Destination) {
         match to {
             Destination::Pin(pin) => self.asm.mov(pin, from),
-            Destination::Memory(offset, false) => self.asm.store(CPU, offset, from),
+            Destination::Memory(offset, false) => {
+                self.asm.store(CPU, offset, from);
+                if from == reg::RAX {
+                    self.hold(offset);
+                }
+            }
             Destination::Memory(offset, true) => self.asm.store32(CPU, offset, from),
             Destination::Nowhere => {}
         }
@@ -320,6 +325,7 @@ impl Emitter<'_> {
             done += 1;
             self.asm.bind(deferred.entry);
             self.slow_path(deferred);
+            self.asm.release();
             if let Some(back) = deferred.back {
                 self.asm.jump(back);
             }

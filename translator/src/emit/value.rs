@@ -29,6 +29,16 @@ impl Emitter<'_> {
 
     /// `value` as an operand, if it needs no computation.
     pub(super) fn operand(&self, value: Value) -> Option<Operand> {
+        match self.stored_operand(value) {
+            Some(Operand::Memory(offset)) if self.asm.held() == Some(offset) => {
+                Some(Operand::Register(reg::RAX))
+            }
+            operand => operand,
+        }
+    }
+
+    /// As [`Emitter::operand`], without what rax happens to hold.
+    pub(super) fn stored_operand(&self, value: Value) -> Option<Operand> {
         if let Some(offset) = self.is_spilled(value) {
             return Some(Operand::Memory(offset));
         }
@@ -232,7 +242,7 @@ impl Emitter<'_> {
     }
 
     fn eval_alu(&mut self, op: Alu, a: Value, b: Value, to: Reg, free: &[Reg]) {
-        match self.operand(b) {
+        match self.stored_operand(b) {
             Some(Operand::Register(y)) if y == to => {
                 // The first operand would overwrite the second.
                 let spare = free[0];
@@ -240,22 +250,14 @@ impl Emitter<'_> {
                 self.eval(a, to, &free[1..]);
                 self.asm.alu(op, to, spare);
             }
-            Some(Operand::Register(y)) => {
-                self.eval(a, to, free);
-                self.asm.alu(op, to, y);
-            }
-            Some(Operand::Memory(offset)) => {
-                self.eval(a, to, free);
-                self.asm.alu_memory(op, to, CPU, offset);
-            }
-            Some(Operand::Immediate(c)) => {
-                self.eval(a, to, free);
-                self.asm.alu_imm(op, to, c);
-            }
             Some(Operand::Constant(c)) => {
                 self.eval(a, to, free);
                 self.move_constant(c, free[0]);
                 self.asm.alu(op, to, free[0]);
+            }
+            Some(_) => {
+                self.eval(a, to, free);
+                self.apply(op, to, b);
             }
             None => {
                 let spare = free[0];
@@ -266,6 +268,17 @@ impl Emitter<'_> {
         }
     }
 
+    /// Applies `op` to `to` and a value that is an operand but no large constant. What rax holds is
+    /// asked only now, because computing the first operand may have changed it.
+    fn apply(&mut self, op: Alu, to: Reg, b: Value) {
+        match self.operand(b) {
+            Some(Operand::Register(y)) => self.asm.alu(op, to, y),
+            Some(Operand::Memory(offset)) => self.asm.alu_memory(op, to, CPU, offset),
+            Some(Operand::Immediate(c)) => self.asm.alu_imm(op, to, c),
+            other => unreachable!("{other:?} is no operand of an instruction"),
+        }
+    }
+
     fn eval_shift(&mut self, op: Shift, wide: bool, a: Value, b: Value, to: Reg, free: &[Reg]) {
         match self.operand(b) {
             Some(Operand::Immediate(amount)) => {
@@ -273,8 +286,8 @@ impl Emitter<'_> {
                 self.asm.shift_imm(op, wide, to, (amount & if wide { 63 } else { 31 }) as i8);
             }
             _ if op == Shift::RotateRight => self.eval_rotation(wide, a, b, to),
-            operand => {
-                let (by, free) = match operand {
+            _ => {
+                let (by, free) = match self.stored_operand(b) {
                     Some(Operand::Register(by)) if by != to => (by, free),
                     _ => {
                         self.eval(b, free[0], &with(to, &free[1..]));
@@ -300,7 +313,7 @@ impl Emitter<'_> {
     }
 
     fn eval_product(&mut self, a: Value, b: Value, to: Reg, free: &[Reg]) {
-        match self.operand(b) {
+        match self.stored_operand(b) {
             Some(Operand::Memory(offset)) => {
                 self.eval(a, to, free);
                 self.asm.imul_memory(to, CPU, offset);
@@ -322,6 +335,7 @@ impl Emitter<'_> {
     fn eval_high(&mut self, op: Binary, a: Value, b: Value, to: Reg) {
         self.eval(b, reg::RCX, &[reg::RAX, reg::RDX]);
         self.eval(a, reg::RAX, &[reg::RDX]);
+        self.asm.release();
         match op {
             Binary::MulHighSigned => self.asm.imul_wide(reg::RCX),
             _ => self.asm.mul_wide(reg::RCX),
@@ -335,6 +349,7 @@ impl Emitter<'_> {
         let signed = matches!(op, Binary::DivSigned | Binary::RemSigned);
         self.eval(b, reg::RCX, &[reg::RAX, reg::RDX]);
         self.eval(a, reg::RAX, &[reg::RDX]);
+        self.asm.release();
         self.asm.mov_imm32(reg::RDX, 1);
         self.asm.test(reg::RCX, reg::RCX);
         self.asm.mov_if(Cond::Equal, reg::RCX, reg::RDX);
@@ -435,8 +450,9 @@ impl Emitter<'_> {
             Some(Operand::Memory(offset)) => self.asm.alu_memory(Alu::Cmp, x, CPU, offset),
             Some(Operand::Immediate(c)) => self.asm.alu_imm(Alu::Cmp, x, c),
             _ => {
-                self.move_operand(b, free[0]);
-                self.asm.alu(Alu::Cmp, x, free[0]);
+                let spare = free.iter().copied().find(|r| *r != x).unwrap_or(reg::RDX);
+                self.move_operand(b, spare);
+                self.asm.alu(Alu::Cmp, x, spare);
             }
         }
     }
@@ -482,13 +498,27 @@ impl Emitter<'_> {
     }
 
     fn write_memory(&mut self, offset: i32, value: Value) {
-        match self.operand(value) {
-            Some(Operand::Immediate(c)) => self.asm.store_imm(CPU, offset, c),
-            Some(Operand::Register(from)) => self.asm.store(CPU, offset, from),
+        match self.stored_operand(value) {
+            Some(Operand::Immediate(c)) => {
+                self.asm.store_imm(CPU, offset, c);
+                self.asm.release();
+            }
+            Some(Operand::Register(from)) => {
+                self.asm.store(CPU, offset, from);
+                self.asm.release();
+            }
             _ => {
                 self.eval(value, reg::RAX, &[reg::RCX, reg::RDX]);
                 self.asm.store(CPU, offset, reg::RAX);
+                self.hold(offset);
             }
+        }
+    }
+
+    /// Notes that rax holds the field at `offset`, if it is one that is only ever written whole.
+    pub(super) fn hold(&mut self, offset: i32) {
+        if frame::is_general(offset) {
+            self.asm.hold(offset);
         }
     }
 

@@ -31,9 +31,9 @@ instructions! {
     /// Rotate word right.
     Rotr = "rotr", "=rd rt sa", "000000 00001 ttttt ddddd aaaaa 000010", R2, [];
     /// Move if the floating-point condition is false.
-    Movf = "movf", "=rd rs cc", "000000 sssss ccc 00 ddddd 00000 000001", IV, [FPU];
+    Movf = "movf", "+rd rs cc", "000000 sssss ccc 00 ddddd 00000 000001", IV, [FPU];
     /// Move if the floating-point condition is true.
-    Movt = "movt", "=rd rs cc", "000000 sssss ccc 01 ddddd 00000 000001", IV, [FPU];
+    Movt = "movt", "+rd rs cc", "000000 sssss ccc 01 ddddd 00000 000001", IV, [FPU];
     /// Shift word left logical variable.
     Sllv = "sllv", "=rd rt rs", "000000 sssss ttttt ddddd 00000 000100", I, [];
     /// Shift word right logical variable.
@@ -355,7 +355,7 @@ instructions! {
     /// Read GPR from the previous shadow set.
     Rdpgpr = "rdpgpr", "=rd rt", "010000 01010 ttttt ddddd 00000 000000", R2, [PRIVILEGED | SENSITIVE];
     /// Write GPR to the previous shadow set.
-    Wrpgpr = "wrpgpr", "rd rt", "010000 01110 ttttt ddddd 00000 000000", R2, [PRIVILEGED | SENSITIVE];
+    Wrpgpr = "wrpgpr", "=rd rt", "010000 01110 ttttt ddddd 00000 000000", R2, [PRIVILEGED | SENSITIVE];
     /// Disable interrupts.
     Di = "di", "=rt?", "010000 01011 ttttt 01100 00000 000000", R2, [PRIVILEGED | SENSITIVE];
     /// Enable interrupts.

@@ -84,9 +84,9 @@ impl Disk for Overlay {
             let (changed, length) = self.run(at, end);
             let piece = &mut to[(at - place) as usize..(at + length - place) as usize];
             if changed {
-                self.changes.read(at, piece)?
+                self.changes.read(at, piece)?;
             } else {
-                self.base.read(at, piece)?
+                self.base.read(at, piece)?;
             }
             at += length;
         }

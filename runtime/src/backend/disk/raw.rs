@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Disk;
 
 /// Zeroes written at once where the host cannot make them otherwise.
-const ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A raw image.
 pub struct Raw {

@@ -1,6 +1,7 @@
 //! Networks on the host's side: what a network card can be plugged into. It must not know virtio, nor
 //! what a frame is for.
 
+pub mod stream;
 pub mod user;
 
 use std::fmt::{self, Display, Formatter};
@@ -97,6 +98,8 @@ pub trait Network: Send {
 pub enum Link {
     /// The host's own network, as a user's program sees it.
     User(user::Options),
+    /// Another program.
+    Stream(stream::End),
 }
 
 /// A card and what it is plugged into.
@@ -116,7 +119,17 @@ impl Link {
     pub fn open(&self) -> io::Result<Box<dyn Network>> {
         match self {
             Self::User(options) => Ok(Box::new(user::User::new(options)?)),
+            Self::Stream(end) => Ok(Box::new(stream::Stream::new(end)?)),
         }
+    }
+
+    /// The address of card `index` if none was chosen. Two machines with a cable between them differ.
+    pub fn default_mac(&self, index: usize) -> Mac {
+        let Mac(mut bytes) = Mac::of_card(index);
+        if let Self::Stream(stream::End::Connect(_)) = self {
+            bytes[4] += 1;
+        }
+        Mac(bytes)
     }
 }
 

@@ -130,6 +130,8 @@ fn the_bus_reaches_each_device() {
 fn serial_input_reaches_the_interrupt_controller() {
     let board = board(64 << 20, 1, 0);
     board.bus.write(SERIAL.base + 1, Width::Byte, 0, 1).unwrap();
+    // The guest requests to be sent something.
+    board.bus.write(SERIAL.base + 4, Width::Byte, 0, 2).unwrap();
     board.serial_input.push(b"x").unwrap();
     assert_eq!(board.bus.read(GIC.base + 0x480, Width::Word, 0).unwrap(), 1);
 }

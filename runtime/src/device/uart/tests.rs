@@ -43,6 +43,13 @@ impl Bench {
         Self { uart, input, wire, tape }
     }
 
+    /// A bench whose guest has told its peer that it may send.
+    fn listening() -> Self {
+        let bench = Self::new();
+        bench.write(Register::ModemControl, 0x03);
+        bench
+    }
+
     fn read(&self, register: Register) -> u8 {
         lock(&self.uart).read(Access { offset: register as u64, size: Size::Byte, vcpu: 0 }) as u8
     }
@@ -107,7 +114,7 @@ fn a_character_sent_raises_the_transmit_interrupt_again() {
 
 #[test]
 fn the_trigger_level_separates_data_from_timeout() {
-    let bench = Bench::new();
+    let bench = Bench::listening();
     bench.write(Register::InterruptIdentification, 0x81);
     bench.write(Register::InterruptEnable, 0x01);
     bench.input.push(b"1234567").unwrap();
@@ -126,7 +133,7 @@ fn the_trigger_level_separates_data_from_timeout() {
 
 #[test]
 fn input_beyond_the_fifo_waits_and_refills_it() {
-    let bench = Bench::new();
+    let bench = Bench::listening();
     bench.write(Register::InterruptIdentification, 0x01);
     let text: Vec<u8> = (0..=255).collect();
     bench.input.push(&text).unwrap();
@@ -137,8 +144,20 @@ fn input_beyond_the_fifo_waits_and_refills_it() {
 }
 
 #[test]
-fn a_full_queue_pushes_back_until_the_guest_reads() {
+fn input_waits_until_the_guest_requests_it() {
     let bench = Bench::new();
+    bench.input.push(b"early").unwrap();
+    bench.write(Register::InterruptIdentification, 0x07);
+    bench.read(Register::Data);
+    assert_eq!(bench.read(Register::LineStatus) & 1, 0);
+    bench.write(Register::ModemControl, 0x03);
+    let read: Vec<u8> = b"early".iter().map(|_| bench.read(Register::Data)).collect();
+    assert_eq!(read, b"early");
+}
+
+#[test]
+fn a_full_queue_pushes_back_until_the_guest_reads() {
+    let bench = Bench::listening();
     let flood = vec![b'x'; 2 * QUEUE_DEPTH];
     let taken = bench.input.try_push(&flood).unwrap();
     assert_eq!(taken, QUEUE_DEPTH);
@@ -198,7 +217,7 @@ fn the_divisor_hides_behind_its_latch() {
 
 #[test]
 fn state_survives_save_and_restore() {
-    let bench = Bench::new();
+    let bench = Bench::listening();
     bench.write(Register::InterruptIdentification, 0x01);
     bench.write(Register::InterruptEnable, 0x01);
     bench.input.push(b"hello, this is more than sixteen").unwrap();

@@ -203,14 +203,11 @@ impl Transport {
     }
 
     /// Continues from `state`, of a transport with a device like this one's.
-    pub fn restore(&self, state: State) {
+    pub fn restore(&self, state: &State) {
         let mut registers = lock(&self.registers);
         self.shared.stop();
-        *registers = Registers::new(self.queue_sizes.len());
-        let layouts = state.registers.layouts.iter().copied();
-        let layouts: Vec<Layout> =
-            layouts.chain(registers.layouts.clone()).take(self.queue_sizes.len()).collect();
-        *registers = Registers { layouts, ..state.registers };
+        *registers = state.registers.clone();
+        registers.layouts.resize(self.queue_sizes.len(), Layout::default());
         self.shared.interrupt.set(|_| state.interrupt_reasons);
         self.shared.needs_reset.store(state.needs_reset, Ordering::SeqCst);
         if registers.status.contains(Status::DRIVER_OK) && !state.needs_reset {
@@ -284,7 +281,7 @@ impl Transport {
         }
         let had = registers.status;
         // A driver adds bits; it takes them back by a reset only.
-        let mut status = had | Status::from_bits_truncate(value) - Status::NEEDS_RESET;
+        let mut status = had | (Status::from_bits_truncate(value) - Status::NEEDS_RESET);
         if !had.contains(Status::FEATURES_OK) && !self.accepts(registers.driver_features) {
             status -= Status::FEATURES_OK;
         }

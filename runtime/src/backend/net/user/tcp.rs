@@ -166,8 +166,8 @@ impl Flow {
             return;
         }
         self.blocked &= !ready;
-        let carried = if ready { self.from_host(socket) } else { Ok(()) };
-        if carried.and_then(|()| self.to_host(socket)).is_err() && !self.failed {
+        let carried = if ready { self.carry_in(socket) } else { Ok(()) };
+        if carried.and_then(|()| self.carry_out(socket)).is_err() && !self.failed {
             self.failed = true;
             socket.abort();
         }
@@ -184,7 +184,7 @@ impl Flow {
         }
     }
 
-    fn from_host(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
+    fn carry_in(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
         while socket.can_send() && !self.host_ended {
             let mut result = Ok(0);
             let sent = socket.send(|room| {
@@ -206,7 +206,7 @@ impl Flow {
         Ok(())
     }
 
-    fn to_host(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
+    fn carry_out(&mut self, socket: &mut Socket<'_>) -> io::Result<()> {
         while socket.can_recv() && !self.blocked {
             let mut result = Ok(0);
             let _ = socket.recv(|bytes| {

@@ -170,7 +170,7 @@ fn a_restored_device_goes_on() {
     let other = Transport::new(Box::new(Echo), bench.transport.dma.clone()).unwrap();
     bench.transport.reset();
     (bench.transport, bench.wire) = (other.wire(IrqLine::new(wire.clone(), 0)), wire);
-    bench.transport.restore(state.clone());
+    bench.transport.restore(&state);
     assert_eq!(bench.transport.state(), state);
     bench.echo(2);
 }
