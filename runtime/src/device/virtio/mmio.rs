@@ -375,7 +375,10 @@ impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.events.ring();
-        if let Some(thread) = self.thread.take() {
+        // A machine that ends while the device gives notice of a write is dropped by the device's own
+        // thread, which then ends by itself.
+        let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
+        if let Some(thread) = other {
             // The thread has nothing to report, and a panic in it was reported when it happened.
             let _ = thread.join();
         }
