@@ -1,7 +1,7 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use translator::addr::Pa;
@@ -208,7 +208,10 @@ pub struct Machine {
     cache: Mutex<Cache>,
     /// Held for reading by every vCPU that is in generated code, and for writing while a region of
     /// the arena is emptied. It is taken before the cache's lock.
-    pub running_code: RwLock<()>,
+    running_code: RwLock<()>,
+    /// How many threads want every vCPU out of generated code. It outlasts the alarm, which a vCPU may
+    /// take back just before it enters.
+    wanted_alone: AtomicU32,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
     /// The pages that code was made from since the machine started, in order: every vCPU takes its
@@ -272,6 +275,7 @@ impl Machine {
             control,
             cache: Mutex::new(Cache::new()?),
             running_code: RwLock::new(()),
+            wanted_alone: AtomicU32::new(0),
             arena_epoch: AtomicU64::new(0),
             code_pages: Mutex::default(),
             code_page_count: AtomicUsize::new(0),
@@ -286,6 +290,27 @@ impl Machine {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets a vCPU run guest code as long as the guard lives.
+    pub(crate) fn run_code(&self) -> RwLockReadGuard<'_, ()> {
+        loop {
+            let guard = self.running_code.read().unwrap_or_else(PoisonError::into_inner);
+            if self.wanted_alone.load(Ordering::SeqCst) == 0 {
+                return guard;
+            }
+            drop(guard);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until no vCPU runs guest code, and keeps it so as long as the guard lives.
+    pub(crate) fn stop_code(&self) -> RwLockWriteGuard<'_, ()> {
+        self.wanted_alone.fetch_add(1, Ordering::SeqCst);
+        self.control.ring_all();
+        let guard = self.running_code.write().unwrap_or_else(PoisonError::into_inner);
+        self.wanted_alone.fetch_sub(1, Ordering::SeqCst);
+        guard
+    }
+
     /// Marks the page of `pa` as one that code is made from. When this returns, every later store to
     /// it by any vCPU or device is noticed, so its bytes can be read.
     pub(crate) fn watch_code_page(&self, pa: Pa) {
@@ -294,11 +319,7 @@ impl Machine {
         }
         // Another vCPU may be in generated code with a write entry for the page, so all of them are
         // called out of it first.
-        let others = self.control.vcpus() > 1;
-        if others {
-            self.control.ring_all();
-        }
-        let _alone = others.then(|| self.running_code.write().unwrap_or_else(PoisonError::into_inner));
+        let _alone = (self.control.vcpus() > 1).then(|| self.stop_code());
         if self.pages.set(pa, PageFlags::CODE) {
             let mut pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
             pages.push(pa.page());

@@ -7,7 +7,7 @@ use translator::addr::Va;
 use translator::asm::{Diagnostic, Place, Severity};
 use translator::exception::{Exception, Intent};
 use translator::isa::text::{Names, print_word};
-use translator::isa::{Classes, decode};
+use translator::isa::{Classes, Op, decode};
 use translator::machine::Access;
 
 use super::image::Image;
@@ -95,8 +95,20 @@ fn describe(vcpu: &Vcpu, exception: Exception) -> String {
             Some((at, _)) => format!("{name}: {} address {} has no memory", verb(intent), hex(at)),
             None => name.to_owned(),
         },
+        Exception::Breakpoint => breakpoint(vcpu),
         Exception::CoprocessorUnusable(unit) => format!("coprocessor {unit} is not usable"),
         _ => name.to_owned(),
+    }
+}
+
+/// The codes by which compilers and assemblers say what is wrong with a division (MIPS o32 ABI,
+/// `BRK_DIVZERO` and `BRK_OVERFLOW` of Linux's `asm/break.h`).
+fn breakpoint(vcpu: &Vcpu) -> String {
+    let insn = vcpu.word_at(vcpu.site().pc).and_then(decode);
+    match insn.filter(|insn| insn.op == Op::Break).map(|insn| insn.word >> 6 & 0xf_ffff) {
+        Some(code) if code == 7 || code == 7 << 10 => "division by zero (breakpoint 7)".into(),
+        Some(code) if code == 6 || code == 6 << 10 => "division overflow (breakpoint 6)".into(),
+        _ => "breakpoint".into(),
     }
 }
 

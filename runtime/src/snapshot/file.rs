@@ -5,13 +5,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Replaces or makes the file `path`.
+/// Replaces or makes the file `path`. A link is followed; a device or a directory is never replaced.
 ///
 /// # Errors
 /// Fails if the host refuses; what was there before is then still there.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if !there.is_file() => return Err(io::Error::other("there is a device, not a file")),
+        _ => {}
     }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -46,7 +46,8 @@ impl Vcpu {
     ///
     /// # Safety
     /// `entry` must be the host address of a block that the machine's cache holds, for this vCPU's
-    /// mode, and nothing may overwrite the arena's regions meanwhile: the caller holds `running_code`.
+    /// mode, and nothing may overwrite the arena's regions meanwhile: the caller holds the guard of
+    /// `Machine::run_code`.
     pub(super) unsafe fn enter(&mut self, entry: u64, way_in: u64) -> ExitReason {
         let cpu = std::ptr::from_mut(self).cast::<Cpu>();
         // SAFETY: the address is the arena's way in, a function of this type that was emitted for it.

@@ -1,7 +1,6 @@
 //! The loop around generated code: translate what is missing, join links, and handle every way out.
 #![expect(unsafe_code, reason = "entries from the cache are run")]
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use translator::addr::Va;
@@ -104,7 +103,7 @@ impl Vcpu {
     /// Runs the block at `entry`, unless it has been dropped since it was found.
     fn run_entry(&mut self, key: &Key, entry: u64) -> ExitReason {
         let machine = std::sync::Arc::clone(&self.machine);
-        let _running = machine.running_code.read().unwrap_or_else(PoisonError::into_inner);
+        let _running = machine.run_code();
         self.refresh_jumps();
         self.refresh_writes();
         let way_in = {
@@ -167,8 +166,7 @@ impl Vcpu {
 impl crate::machine::Machine {
     /// Empties the oldest region of the arena, once every vCPU has left generated code.
     fn make_room(&self) {
-        self.control.ring_all();
-        let _alone = self.running_code.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.stop_code();
         self.cache().empty_next_region();
         self.arena_epoch.fetch_add(1, Ordering::AcqRel);
     }

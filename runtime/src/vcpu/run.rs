@@ -1,7 +1,7 @@
 //! The run loop of a vCPU: look up the block at the program counter, run it, handle why it ended.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, End, Key, Step};
@@ -182,8 +182,7 @@ impl Vcpu {
             };
             let machine = Arc::clone(&self.machine);
             let others = machine.control.vcpus() > 1;
-            let _running =
-                others.then(|| machine.running_code.read().unwrap_or_else(PoisonError::into_inner));
+            let _running = others.then(|| machine.run_code());
             self.refresh_writes();
             let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
             self.paid = Paid::Before(Va(self.cpu.pc));
