@@ -32,7 +32,14 @@ pub struct Refused(pub String);
 impl Refused {
     /// What the user gave led to `error`.
     pub fn because(error: impl std::error::Error) -> Self {
-        Self(error.to_string())
+        let mut sentence = words(&error);
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            // Writing to a string cannot fail.
+            let _ = write!(sentence, ": {}", words(error));
+            cause = error.source();
+        }
+        Self(sentence)
     }
 }
 
@@ -53,7 +60,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 fn code(error: &anyhow::Error) -> u8 {
     let refused = match error.downcast_ref::<VmError>() {
         Some(VmError::Board(_) | VmError::Load(_) | VmError::Target { .. }) => true,
-        Some(VmError::Ram(_) | VmError::Thread(_)) => false,
+        Some(VmError::Ram(_) | VmError::Network(_) | VmError::Thread(_)) => false,
         None => error.is::<Refused>() || matches!(error.downcast_ref(), Some(image::Error::BadMirror { .. })),
     };
     if refused { REFUSED } else { FAILED }
@@ -80,7 +87,7 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 /// What an error says, without the host's number for it.
-pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn words(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
@@ -94,6 +101,7 @@ fn advice(error: &VmError) -> Option<&'static str> {
         VmError::Board(_) => Some("see --mem and --smp"),
         VmError::Ram(_) => Some("ask for less with --mem"),
         VmError::Target { .. } => Some(KERNEL),
+        VmError::Network(_) => Some("see --net"),
         VmError::Thread(_) => None,
         VmError::Load(error) => match error {
             LoadError::Unreadable { .. } => Some("check its name and permissions"),

@@ -4,6 +4,7 @@
 
 mod cmd;
 mod console;
+mod devices;
 mod exit;
 mod guest_code;
 mod options;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
+use crate::devices::DeviceOptions;
 use crate::exit::Refused;
 use crate::watch::WatchOptions;
 
@@ -45,6 +46,8 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    #[command(flatten)]
+    devices: DeviceOptions,
 }
 
 /// What runs the guest's code.
@@ -73,7 +76,7 @@ impl MachineOptions {
     /// the user.
     ///
     /// # Errors
-    /// Refuses a command line that the kernel would cut.
+    /// Refuses a command line that the kernel would cut, and devices that cannot be.
     pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
         Ok(Config {
             kernel,
@@ -86,6 +89,8 @@ impl MachineOptions {
             counted: false,
             profiled: false,
             trace: None,
+            disks: self.devices.open_disks()?,
+            cards: self.devices.cards(),
         })
     }
 

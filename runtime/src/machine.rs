@@ -262,7 +262,8 @@ impl Machine {
         clock: Clock,
         trace: Option<Trace>,
     ) -> std::io::Result<Arc<Self>> {
-        let mut machine = Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest)?;
+        let mut machine =
+            Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest)?;
         machine.trace = trace;
         Ok(Arc::new(machine))
     }

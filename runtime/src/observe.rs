@@ -44,7 +44,8 @@ impl Observer {
     pub fn hottest(&self, count: usize, wanted: impl Fn(&Block) -> bool) -> Vec<Hot> {
         let cache = self.machine.cache();
         // A block that was dropped and translated anew is the same if its words are.
-        let mut sums: HashMap<(Key, Va, Vec<u32>), (Arc<Block>, u64)> = HashMap::new();
+        type Identity = (Key, Va, Vec<u32>);
+        let mut sums: HashMap<Identity, (Arc<Block>, u64)> = HashMap::new();
         for (placed, entered) in cache.history().into_iter().flat_map(|history| history.iter()) {
             let block = &placed.block;
             if entered > 0 && wanted(block) {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use translator::addr::Pa;
@@ -12,16 +12,22 @@ use translator::cp0::{Cp0, Status};
 use translator::mode::Mode;
 use translator::model::Model;
 
+use crate::backend::disk::SharedDisk;
+use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
 use crate::device::rtc::host_clock;
 use crate::device::uart::SerialInput;
+use crate::device::virtio::block::Block;
+use crate::device::virtio::entropy::Entropy;
+use crate::device::virtio::net::Net;
+use crate::device::virtio::{Transport, VirtioDevice};
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Machine};
-use crate::memory::{Ram, RamError};
+use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
@@ -49,6 +55,10 @@ pub struct Config {
     pub profiled: bool,
     /// Which events are written, and where.
     pub trace: Option<Tracing>,
+    /// The disks, in the order of their names in the guest.
+    pub disks: Vec<SharedDisk>,
+    /// The network cards.
+    pub cards: Vec<Card>,
 }
 
 /// What of a machine is traced.
@@ -84,6 +94,9 @@ pub enum VmError {
         /// What the machine is.
         wanted: &'static str,
     },
+    /// The host gave no network.
+    #[error("Cannot set up the network")]
+    Network(#[source] std::io::Error),
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
@@ -127,6 +140,11 @@ impl Vm {
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
         let control = Control::new(config.vcpus);
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
+        let devices = virtio_devices(config).map_err(VmError::Network)?;
+        let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
+        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
+        let dma = Dma::new(Arc::clone(&ram));
+        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma)).collect();
         let host = virt::Host {
             serial_output: Box::new(output),
             clock: host_clock(),
@@ -134,10 +152,9 @@ impl Vm {
             pins: control.clone(),
             start: control.clone(),
             rom: Vec::new(),
-            virtio: Vec::new(),
+            virtio: virtio.map_err(VmError::Thread)?,
         };
         let board = Board::new(config.ram, config.vcpus, host)?;
-        let ram = Arc::new(Ram::new(&board.plan.ram)?);
         let boot = load_kernel(config, &board, &ram)?;
         let mut mode = Mode::empty();
         mode.set(Mode::COUNTED, config.counted);
@@ -145,6 +162,8 @@ impl Vm {
         let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
         let machine = Machine::traced(config.model, mode, ram, board.bus, control, Clock::Host, trace);
         let machine = machine.map_err(VmError::Thread)?;
+        let notice: Weak<Machine> = Arc::downgrade(&machine);
+        dma.connect(notice);
         let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
         let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
         vm.set_boot_state();
@@ -208,6 +227,26 @@ impl Vm {
         let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
+}
+
+/// The virtio devices in the order of their slots. Linux names them in that order.
+fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>> {
+    let disks = config.disks.iter().enumerate().map(|(number, disk)| {
+        let name = format!("myvmm-disk{number}");
+        Box::new(Block::new(disk.clone(), &name)) as Box<dyn VirtioDevice>
+    });
+    let mut devices: Vec<Box<dyn VirtioDevice>> = disks.collect();
+    for (number, card) in config.cards.iter().enumerate() {
+        let mac = card.mac.unwrap_or_else(|| card.link.default_mac(number));
+        devices.push(Box::new(Net::new(mac, card.link.open()?)));
+    }
+    devices.push(Box::new(Entropy));
+    Ok(devices)
+}
+
+fn transport(device: Box<dyn VirtioDevice>, dma: &Dma) -> std::io::Result<virt::MakeVirtio> {
+    let transport = Transport::new(device, dma.clone())?;
+    Ok(Box::new(move |line| transport.wire(line)))
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {

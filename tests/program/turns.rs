@@ -1,11 +1,15 @@
 //! Many machines in turns: the same results whatever the slice is.
 
 use runtime::program::{ProgramVm, Turn};
-use runtime::schedule::{self, Guest, Progress};
+#[cfg(test)]
+use runtime::schedule;
+use runtime::schedule::{Guest, Progress};
 use runtime::vcpu::Engine;
 use translator::asm::Options;
 
-use crate::harness::{Memory, assemble, ending, run, setting};
+use crate::harness::{Memory, assemble, ending};
+#[cfg(test)]
+use crate::harness::{run, setting};
 
 /// About a million instructions, with loads, stores, calls and a result that depends on all of them.
 fn source(number: usize) -> String {

@@ -43,8 +43,7 @@ impl Mode {
     pub const VIEW: Mode =
         Mode::USER.union(Mode::SUPERVISOR).union(Mode::WIDE_ADDRESSES).union(Mode::ERROR_LEVEL);
     /// The bits that stay as they are when Status changes.
-    const FIXED: Mode =
-        Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT).union(Mode::PROFILED);
+    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT).union(Mode::PROFILED);
 
     /// The mode after Status became `status`; what Status does not say is kept from `self`.
     pub fn with_status(self, status: Status) -> Mode {

@@ -12,6 +12,7 @@ pub mod power;
 pub mod rom;
 pub mod rtc;
 pub mod uart;
+pub mod virtio;
 
 /// The width of one bus access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Guest RAM and what is known of its pages. It knows physical addresses only, and nothing of who
 //! reads or writes.
 
+mod dma;
 mod pages;
 mod ram;
 
+pub use dma::{Dma, OutsideRam, WriteNotice};
 pub use pages::PageFlags;
 pub use ram::{Ram, RamError};

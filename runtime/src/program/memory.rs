@@ -1,10 +1,10 @@
 //! A program's memory as the services see it: strings and buffers at guest addresses. It must not know
 //! what they are for.
 
-use translator::addr::{PAGE_SIZE, Pa};
+use translator::addr::Pa;
 
 use crate::machine::Machine;
-use crate::memory::PageFlags;
+use crate::memory::WriteNotice as _;
 
 /// There is no memory at this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +44,8 @@ pub fn check(machine: &Machine, address: u64, length: usize) -> Result<Pa, NoMem
 pub fn write(machine: &Machine, address: u64, bytes: &[u8]) -> Result<(), NoMemory> {
     let pa = check(machine, address, bytes.len())?;
     machine.ram.write(pa, bytes).ok_or(NoMemory(address))?;
-    notice(machine, pa, bytes.len() as u64);
+    machine.written(pa, bytes.len() as u64);
     Ok(())
-}
-
-fn notice(machine: &Machine, pa: Pa, length: u64) {
-    let end = pa.0 + length;
-    let mut at = pa.0;
-    while at < end {
-        let next = (at & !(PAGE_SIZE - 1)) + PAGE_SIZE;
-        if machine.pages.get(Pa(at)) & PageFlags::CODE != 0 {
-            machine.invalidate_code(Pa(at), next.min(end) - at);
-        }
-        at = next;
-    }
 }
 
 fn physical(address: u64) -> Result<Pa, NoMemory> {

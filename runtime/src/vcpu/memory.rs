@@ -13,7 +13,7 @@ use translator::mode::Mode;
 
 use super::{Stop, Vcpu};
 use crate::device::Size;
-use crate::memory::{PageFlags, Ram};
+use crate::memory::{PageFlags, Ram, WriteNotice};
 use crate::mmu::segment::{Segment, classify};
 use crate::mmu::tlb::Entry;
 use crate::mmu::walk;
@@ -255,6 +255,20 @@ impl crate::machine::Machine {
             next_epoch(&self.code_epoch);
         }
         dropped
+    }
+}
+
+impl WriteNotice for crate::machine::Machine {
+    fn written(&self, pa: Pa, bytes: u64) {
+        let end = pa.0 + bytes;
+        let mut from = pa.0;
+        while from < end {
+            let to = end.min((from & !(PAGE_SIZE - 1)) + PAGE_SIZE);
+            if self.pages.get(Pa(from)) & PageFlags::CODE != 0 {
+                self.invalidate_code(Pa(from), to - from);
+            }
+            from = to;
+        }
     }
 }
 

@@ -1,0 +1,183 @@
+//! Disk images on the host: how one is opened, and what can be done with it whatever its format. It
+//! must not know who uses it, nor virtio.
+
+mod lock;
+mod overlay;
+mod qcow2;
+mod raw;
+
+use std::fmt::{self, Debug, Formatter};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+
+use self::overlay::Overlay;
+use self::qcow2::Qcow2;
+use self::raw::Raw;
+
+/// The content of a disk. Places and lengths are in bytes and were checked against the size.
+pub trait Disk: Send {
+    /// The size in bytes, which never changes.
+    fn size(&self) -> u64;
+
+    /// Whether the disk refuses changes.
+    fn is_read_only(&self) -> bool;
+
+    /// Fills `to` from `place` on.
+    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()>;
+
+    /// Writes `from` at `place`; it may stay in a cache until the next flush.
+    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()>;
+
+    /// Brings all that was written to stable storage.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Gives back the host's storage for `length` bytes at `place`, whose content no longer matters.
+    fn discard(&mut self, place: u64, length: u64) -> io::Result<()>;
+
+    /// Makes `length` bytes at `place` zero; `unmap` says that they need no storage then.
+    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()>;
+}
+
+/// How the content of a disk is stored in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Byte by byte.
+    Raw,
+    /// QEMU's format, which takes only as much room as is used.
+    Qcow2,
+}
+
+/// Which image, and how to use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The file or block device.
+    pub file: PathBuf,
+    /// How it is stored; if nothing is said, raw.
+    pub format: Option<Format>,
+    /// Whether changes are refused.
+    pub read_only: bool,
+    /// Whether changes are forgotten in the end, and the image is only read.
+    pub snapshot: bool,
+}
+
+/// Why an image cannot be used.
+#[derive(Debug, Error)]
+pub enum DiskError {
+    /// The host does not open it.
+    #[error("Cannot open disk image {file}", file = file.display())]
+    Open {
+        /// The image.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody else uses it in a way that goes not together with ours.
+    #[error("Disk image {file} is in use by another process; stop that one, or make both read-only", file = file.display())]
+    Busy {
+        /// The image.
+        file: PathBuf,
+    },
+    /// It is neither a file nor a block device.
+    #[error("Disk image {file} is neither a regular file nor a block device", file = file.display())]
+    Kind {
+        /// The image.
+        file: PathBuf,
+    },
+    /// Its format was not said and is in doubt.
+    #[error("Disk image {file} looks like qcow2; say format=qcow2, or format=raw if it is not", file = file.display())]
+    Format {
+        /// The image.
+        file: PathBuf,
+    },
+    /// There is no room for changes that are to be forgotten.
+    #[error("Cannot make a temporary file for the changes of a disk; set TMPDIR to a directory with room")]
+    Changes(#[source] io::Error),
+    /// It is empty.
+    #[error("Disk image {file} is smaller than a sector of 512 bytes; make it larger, as by truncate -s 1G", file = file.display())]
+    Empty {
+        /// The image.
+        file: PathBuf,
+    },
+}
+
+/// An opened disk. Clones are the same disk: it stays open, and locked, from one boot of a machine to
+/// the next.
+#[derive(Clone)]
+pub struct SharedDisk {
+    disk: Arc<Mutex<Box<dyn Disk>>>,
+}
+
+impl SharedDisk {
+    /// A disk that others can share.
+    pub fn new(disk: Box<dyn Disk>) -> Self {
+        Self { disk: Arc::new(Mutex::new(disk)) }
+    }
+
+    /// Opens an image and locks it against other processes.
+    ///
+    /// # Errors
+    /// Refuses what is no image, or is in use.
+    pub fn open(image: &Image) -> Result<Self, DiskError> {
+        let read_only = image.read_only || image.snapshot;
+        let file = open_file(&image.file, read_only)?;
+        // A guest could write what makes a raw image look like another, so it is never guessed.
+        if image.format.is_none() && is_qcow2(&file) {
+            return Err(DiskError::Format { file: image.file.clone() });
+        }
+        let failed = |source| DiskError::Open { file: image.file.clone(), source };
+        let disk: Box<dyn Disk> = match image.format.unwrap_or(Format::Raw) {
+            Format::Raw => Box::new(Raw::new(file, read_only).map_err(failed)?),
+            Format::Qcow2 => Box::new(Qcow2::new(file, &image.file, read_only).map_err(failed)?),
+        };
+        if disk.size() < 512 {
+            return Err(DiskError::Empty { file: image.file.clone() });
+        }
+        if image.snapshot && !image.read_only {
+            let changes = tempfile::tempfile().and_then(|file| Overlay::new(disk, file));
+            return Ok(Self::new(Box::new(changes.map_err(DiskError::Changes)?)));
+        }
+        Ok(Self::new(disk))
+    }
+
+    /// The disk, for one use.
+    pub fn lock(&self) -> MutexGuard<'_, Box<dyn Disk>> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Debug for SharedDisk {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SharedDisk").finish_non_exhaustive()
+    }
+}
+
+/// Whether a file begins as qcow2 does.
+fn is_qcow2(file: &File) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let mut magic = [0; 4];
+    file.read_exact_at(&mut magic, 0).is_ok() && magic == *b"QFI\xfb"
+}
+
+/// Opens an image's file and locks it.
+fn open_file(path: &Path, read_only: bool) -> Result<File, DiskError> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let failed = |source| DiskError::Open { file: path.to_owned(), source };
+    // To open a pipe would wait for its other end.
+    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(DiskError::Kind { file: path.to_owned() });
+    }
+    let file = OpenOptions::new().read(true).write(!read_only).open(path).map_err(failed)?;
+    if lock::take(&file, read_only).map_err(failed)? {
+        Ok(file)
+    } else {
+        Err(DiskError::Busy { file: path.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

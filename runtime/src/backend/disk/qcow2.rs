@@ -1,0 +1,73 @@
+//! Images in QEMU's format qcow2, by the crate imago. Backing files that an image names are opened too,
+//! to be read only. It must not know who uses them.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use imago::file::File as Storage;
+use imago::{FormatAccess, FormatDriverBuilder as _, PermissiveImplicitOpenGate, StorageOpenOptions};
+
+use super::Disk;
+
+/// A qcow2 image.
+pub struct Qcow2 {
+    access: FormatAccess<Storage>,
+    size: u64,
+    read_only: bool,
+}
+
+impl Qcow2 {
+    /// The image in `file`, which was opened at `path`: names in the image are relative to that.
+    ///
+    /// # Errors
+    /// Refuses what is no such image, is damaged, or uses what imago does not know: compression by zstd
+    /// and extended entries.
+    pub fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
+        let options = StorageOpenOptions::new().filename(path).write(!read_only);
+        let storage = Storage::from_open_file(file, options)?;
+        let image = imago::qcow2::Qcow2::<Storage>::builder(storage).write(!read_only);
+        let access = FormatAccess::new(image.open(PermissiveImplicitOpenGate::default())?);
+        let size = access.size();
+        Ok(Self { access, size, read_only })
+    }
+}
+
+impl Disk for Qcow2 {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()> {
+        self.access.read(to, place)
+    }
+
+    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()> {
+        self.access.write(from, place)
+    }
+
+    /// First imago's own caches of tables, then the host's cache.
+    fn flush(&mut self) -> io::Result<()> {
+        self.access.flush()?;
+        self.access.sync()
+    }
+
+    fn discard(&mut self, place: u64, length: u64) -> io::Result<()> {
+        match self.access.discard_to_any(place, length) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => result,
+        }
+    }
+
+    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
+        if unmap {
+            self.access.discard_to_zero(place, length)
+        } else {
+            self.access.write_zeroes(place, length)
+        }
+    }
+}

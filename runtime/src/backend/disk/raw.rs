@@ -1,0 +1,112 @@
+//! Images that hold a disk byte by byte: files, sparse or not, and block devices. It must not know who
+//! uses them.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use super::Disk;
+
+/// Zeroes written at once where the host cannot make them otherwise.
+static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A raw image.
+pub struct Raw {
+    file: File,
+    size: u64,
+    read_only: bool,
+}
+
+impl Raw {
+    /// The image in `file`.
+    ///
+    /// # Errors
+    /// Fails if the host does not tell its size.
+    pub fn new(mut file: File, read_only: bool) -> io::Result<Self> {
+        // The end of a block device is found like this too, where its metadata says zero.
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, size, read_only })
+    }
+
+    /// Asks the file system to change a range; `false` if it cannot.
+    fn allocate(&self, mode: FallocateFlags, place: u64, length: u64) -> io::Result<bool> {
+        if length == 0 {
+            return Ok(true);
+        }
+        match fallocate(&self.file, mode | FallocateFlags::KEEP_SIZE, place, length) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NODEV | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Disk for Raw {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(to, place)
+    }
+
+    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(from, place)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// What the host cannot give back stays as it is, which discarding allows.
+    fn discard(&mut self, place: u64, length: u64) -> io::Result<()> {
+        self.allocate(FallocateFlags::PUNCH_HOLE, place, length).map(drop)
+    }
+
+    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
+        if unmap && self.allocate(FallocateFlags::PUNCH_HOLE, place, length)?
+            || self.allocate(FallocateFlags::ZERO_RANGE, place, length)?
+        {
+            return Ok(());
+        }
+        for at in (0..length).step_by(ZEROES.len()) {
+            let piece = (length - at).min(ZEROES.len() as u64) as usize;
+            self.write(place + at, &ZEROES[..piece])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_zeroes_are_zero() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let mut disk = Raw::new(file, false).unwrap();
+        assert_eq!(disk.size(), 1 << 20);
+        disk.write(4096, &[7; 200_000]).unwrap();
+        disk.write_zeroes(8192, 100_000, true).unwrap();
+        disk.write_zeroes(150_000, 10, false).unwrap();
+        disk.discard(0, 4096).unwrap();
+        disk.flush().unwrap();
+        let mut bytes = vec![0; 1 << 20];
+        disk.read(0, &mut bytes).unwrap();
+        let expected = |at: usize| {
+            let written = (4096..204_096).contains(&at);
+            let zeroed = (8192..108_192).contains(&at) || (150_000..150_010).contains(&at);
+            if written && !zeroed { 7 } else { 0 }
+        };
+        assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == expected(at)));
+        assert!(disk.read(1 << 20, &mut [0]).is_err());
+    }
+}

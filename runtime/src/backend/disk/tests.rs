@@ -1,0 +1,126 @@
+//! Images of all formats against a plain array, and against the real qemu-img.
+
+use std::process::Command;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SIZE: usize = 1 << 20;
+
+fn image(file: &Path, format: Format) -> Image {
+    Image { file: file.into(), format: Some(format), read_only: false, snapshot: false }
+}
+
+/// Runs qemu-img; `None`, loudly, if it is not installed.
+fn qemu_img(arguments: &[&str]) -> Option<String> {
+    let Ok(output) = Command::new("qemu-img").args(arguments).output() else {
+        eprintln!("SKIPPED: qemu-img is not installed, so nothing shows that images are as QEMU's");
+        return None;
+    };
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Something that is done to a disk: what, where, how long, and with which byte.
+type Change = (u8, usize, usize, u8);
+
+/// Does the same to a disk and to an array.
+fn apply(disk: &mut dyn Disk, model: &mut [u8], changes: &[Change]) {
+    for (kind, place, length, byte) in changes {
+        let range = *place..(place + length).min(model.len());
+        let (at, length) = (range.start as u64, range.len() as u64);
+        match kind {
+            0 => {
+                disk.write(at, &vec![*byte; range.len()]).unwrap();
+                model[range].fill(*byte);
+            }
+            1 | 2 => {
+                disk.write_zeroes(at, length, *kind == 1).unwrap();
+                model[range].fill(0);
+            }
+            _ => {
+                let mut bytes = vec![0; range.len()];
+                disk.read(at, &mut bytes).unwrap();
+                assert_eq!(bytes, model[range]);
+            }
+        }
+    }
+    let mut bytes = vec![0; model.len()];
+    disk.read(0, &mut bytes).unwrap();
+    assert!(bytes == model, "the disk differs");
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    proptest::collection::vec((0u8..4, 0..SIZE, 0..SIZE / 3, any::<u8>()), 0..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_overlay_changes_and_the_image_does_not(changes in changes()) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut model: Vec<u8> = (0..SIZE).map(|at| (at / 512) as u8).collect();
+        std::fs::write(file.path(), &model).unwrap();
+        let before = model.clone();
+        let disk = SharedDisk::open(&Image { snapshot: true, ..image(file.path(), Format::Raw) }).unwrap();
+        apply(&mut **disk.lock(), &mut model, &changes);
+        drop(disk);
+        prop_assert!(std::fs::read(file.path()).unwrap() == before);
+    }
+
+    #[test]
+    fn a_qcow2_image_is_as_qemu_has_it(changes in changes()) {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, raw] = ["image.qcow2", "image.raw"].map(|name| directory.path().join(name));
+        let [name, raw_name] = [&file, &raw].map(|path| path.to_str().unwrap());
+        if qemu_img(&["create", "-q", "-f", "qcow2", name, &SIZE.to_string()]).is_none() {
+            return Ok(());
+        }
+        let mut model = vec![0; SIZE];
+        let disk = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap();
+        apply(&mut **disk.lock(), &mut model, &changes);
+        disk.lock().flush().unwrap();
+        drop(disk);
+        qemu_img(&["check", "-q", name]);
+        qemu_img(&["convert", "-f", "qcow2", "-O", "raw", name, raw_name]);
+        prop_assert!(std::fs::read(&raw).unwrap() == model, "QEMU reads something else");
+    }
+}
+
+#[test]
+fn a_backing_file_is_read_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let [base, top] = ["base.raw", "top.qcow2"].map(|name| directory.path().join(name));
+    std::fs::write(&base, vec![5; SIZE]).unwrap();
+    let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base.raw", top.to_str().unwrap()];
+    if qemu_img(&create).is_none() {
+        return;
+    }
+    let disk = SharedDisk::open(&image(&top, Format::Qcow2)).unwrap();
+    let mut model = vec![5; SIZE];
+    apply(&mut **disk.lock(), &mut model, &[(0, 1000, 100_000, 9), (1, 300_000, 70_000, 0)]);
+    drop(disk);
+    assert_eq!(std::fs::read(&base).unwrap(), vec![5; SIZE]);
+}
+
+#[test]
+fn what_is_no_image_or_in_use_is_refused_in_a_sentence() {
+    let sentence = |image: &Image| SharedDisk::open(image).unwrap_err().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("disk");
+    assert!(sentence(&image(&file, Format::Raw)).starts_with("Cannot open"));
+    assert!(sentence(&image(directory.path(), Format::Raw)).contains("neither a regular file"));
+    std::fs::write(&file, [0; 511]).unwrap();
+    assert!(sentence(&image(&file, Format::Raw)).contains("smaller than a sector"));
+    std::fs::write(&file, [0; 512]).unwrap();
+    assert!(sentence(&image(&file, Format::Qcow2)).starts_with("Cannot open"));
+    let disk = SharedDisk::open(&image(&file, Format::Raw)).unwrap();
+    assert!(sentence(&image(&file, Format::Raw)).contains("in use"));
+    drop(disk);
+    std::fs::write(&file, [b"QFI\xfb".as_slice(), &[0; 508]].concat()).unwrap();
+    let unsaid = Image { format: None, ..image(&file, Format::Raw) };
+    assert!(sentence(&unsaid).contains("format=qcow2"));
+    assert!(SharedDisk::open(&image(&file, Format::Raw)).is_ok());
+}

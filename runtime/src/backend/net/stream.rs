@@ -1,0 +1,295 @@
+//! A cable to another program: frames over a stream socket of Unix, each behind its length as four bytes,
+//! the highest first. QEMU's `-netdev stream` and passt speak the same, and so does another myvmm. It
+//! must not know what is in a frame.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Frame, Mac, Network, Offloads};
+use crate::backend::events::{Events, Interest};
+
+/// A longer frame than Ethernet has without offloads is a peer that speaks something else.
+const LONGEST: usize = 65_535 + 14;
+const LENGTH: usize = 4;
+/// Bytes that wait for a slow peer; frames beyond them are lost, as on any network.
+const MOST_OUTGOING: usize = 1 << 20;
+/// Frames that wait for a slow guest; beyond them the peer waits.
+const MOST_INCOMING: usize = 128;
+/// How often a peer that is not there is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+
+const LISTENER: u64 = 0;
+const PEER: u64 = 1;
+
+/// Which end of the cable this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It waits at a path for the other.
+    Listen(PathBuf),
+    /// It comes to the path where the other waits.
+    Connect(PathBuf),
+}
+
+/// The cable.
+pub struct Stream {
+    end: End,
+    listener: Option<UnixListener>,
+    peer: Option<UnixStream>,
+    looked: Option<Instant>,
+    interest: Interest,
+    incoming: Vec<u8>,
+    outgoing: VecDeque<u8>,
+    frames: VecDeque<Frame>,
+    events: Option<Arc<Events>>,
+}
+
+impl Stream {
+    /// A cable with this end here; the other may come and go.
+    ///
+    /// # Errors
+    /// Fails if the host does not let it wait at the path.
+    pub fn new(end: &End) -> io::Result<Self> {
+        let listener = match end {
+            End::Listen(path) => Some(listen(path)?),
+            End::Connect(_) => None,
+        };
+        Ok(Self {
+            end: end.clone(),
+            listener,
+            peer: None,
+            looked: None,
+            interest: Interest { read: true, write: false },
+            incoming: Vec::new(),
+            outgoing: VecDeque::new(),
+            frames: VecDeque::new(),
+            events: None,
+        })
+    }
+
+    /// Looks for a peer, if there is none.
+    fn find_peer(&mut self) {
+        if self.peer.is_some() || self.looked.is_some_and(|looked| looked.elapsed() < RETRY) {
+            return;
+        }
+        let found = match (&self.end, &self.listener) {
+            (End::Connect(path), _) => {
+                self.looked = Some(Instant::now());
+                UnixStream::connect(path)
+            }
+            (End::Listen(_), Some(listener)) => listener.accept().map(|(peer, _)| peer),
+            (End::Listen(_), None) => return,
+        };
+        if let (Ok(peer), Some(events)) = (found, &self.events) {
+            self.interest = Interest { read: true, write: false };
+            let waited_for = peer.set_nonblocking(true).and_then(|()| events.add(&peer, PEER, self.interest));
+            self.peer = waited_for.is_ok().then_some(peer);
+        }
+    }
+
+    fn lose_peer(&mut self) {
+        self.peer = None;
+        self.incoming.clear();
+        self.outgoing.clear();
+    }
+
+    /// Takes what the peer has sent, as long as the guest keeps up.
+    fn read(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 64 * 1024];
+        while self.frames.len() < MOST_INCOMING {
+            let Some(peer) = &mut self.peer else { return Ok(()) };
+            match peer.read(&mut bytes) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.incoming.extend(&bytes[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.cut_frames()?;
+        }
+        Ok(())
+    }
+
+    fn cut_frames(&mut self) -> io::Result<()> {
+        let mut rest = &self.incoming[..];
+        while let Some((length, behind)) = rest.split_first_chunk::<LENGTH>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if length > LONGEST {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            let Some((frame, behind)) = behind.split_at_checked(length) else { break };
+            self.frames.push_back(Frame { bytes: frame.to_vec(), ..Frame::default() });
+            rest = behind;
+        }
+        let used = self.incoming.len() - rest.len();
+        self.incoming.drain(..used);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while !self.outgoing.is_empty() {
+            let Some(peer) = &mut self.peer else { return Ok(()) };
+            match peer.write(self.outgoing.as_slices().0) {
+                Ok(length) => drop(self.outgoing.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the peer only for what could be done then: its readiness is a level.
+    fn update_interest(&mut self) -> io::Result<()> {
+        let wanted = Interest { read: self.frames.len() < MOST_INCOMING, write: !self.outgoing.is_empty() };
+        if let (Some(peer), Some(events)) = (&self.peer, &self.events)
+            && wanted != self.interest
+        {
+            events.change(peer, PEER, wanted)?;
+            self.interest = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// Waits at `path`, in the place of a myvmm that ended there without cleaning up.
+fn listen(path: &PathBuf) -> io::Result<UnixListener> {
+    let failed = |error: io::Error| {
+        io::Error::new(error.kind(), format!("Cannot wait for a peer at {}: {error}", path.display()))
+    };
+    // Whoever answers is alive and keeps its place; the attempt to take it then says so.
+    if UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let End::Listen(path) = &self.end {
+            // It may be gone already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Network for Stream {
+    /// The peer may be a card that does all itself.
+    fn offloads(&self) -> Offloads {
+        Offloads::default()
+    }
+
+    fn start(&mut self, _guest: Mac, _offloads: Offloads, events: &Arc<Events>) {
+        if let Some(listener) = &self.listener {
+            // A peer that cannot be waited for does not come.
+            let _ = events.add(listener, LISTENER, Interest { read: true, write: false });
+        }
+        self.events = Some(Arc::clone(events));
+        self.find_peer();
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        if self.peer.is_some() && self.outgoing.len() + LENGTH + frame.len() <= MOST_OUTGOING {
+            self.outgoing.extend((frame.len() as u32).to_be_bytes());
+            self.outgoing.extend(frame);
+        }
+    }
+
+    fn serve(&mut self, _ready: &[u64]) {
+        self.find_peer();
+        let done = self.read().and_then(|()| self.write()).and_then(|()| self.update_interest());
+        if done.is_err() {
+            self.lose_peer();
+        }
+        // Only one peer at a time: another one that knocks is sent away, or it would knock for ever.
+        if let (Some(_), Some(listener)) = (&self.peer, &self.listener) {
+            while listener.accept().is_ok() {}
+        }
+    }
+
+    fn peek(&self) -> Option<&Frame> {
+        self.frames.front()
+    }
+
+    fn advance(&mut self) {
+        self.frames.pop_front();
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        (self.peer.is_none() && self.listener.is_none()).then_some(RETRY)
+    }
+
+    fn stop(&mut self) {
+        self.lose_peer();
+        self.frames.clear();
+        if let (Some(listener), Some(events)) = (&self.listener, self.events.take()) {
+            let _ = events.remove(listener);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cable(end: &End) -> (Stream, Arc<Events>) {
+        let mut stream = Stream::new(end).unwrap();
+        let events = Arc::new(Events::new().unwrap());
+        stream.start(Mac::of_card(0), Offloads::default(), &events);
+        (stream, events)
+    }
+
+    fn frames(stream: &mut Stream, count: usize) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        while frames.len() < count {
+            stream.serve(&[]);
+            while let Some(frame) = stream.peek() {
+                frames.push(frame.bytes.clone());
+                stream.advance();
+            }
+        }
+        frames
+    }
+
+    #[test]
+    fn frames_cross_the_cable_and_a_new_peer_may_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cable");
+        let (mut near, _events) = cable(&End::Listen(path.clone()));
+        assert!(Stream::new(&End::Listen(path.clone())).is_err());
+        for _ in 0..2 {
+            let (mut far, _events) = cable(&End::Connect(path.clone()));
+            near.serve(&[]);
+            far.send(&[1; 60]);
+            far.send(&[2; 1514]);
+            far.serve(&[]);
+            assert_eq!(frames(&mut near, 2), [vec![1; 60], vec![2; 1514]]);
+            near.send(&[3; 100]);
+            near.serve(&[]);
+            assert_eq!(frames(&mut far, 1), [[3; 100]]);
+            drop(far);
+            near.serve(&[]);
+            assert!(near.peer.is_none());
+        }
+        drop(near);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_peer_that_speaks_something_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cable");
+        let (mut near, _events) = cable(&End::Listen(path.clone()));
+        let mut far = UnixStream::connect(&path).unwrap();
+        near.serve(&[]);
+        assert!(near.peer.is_some());
+        far.write_all(b"GET / HTTP/1.0\r\n").unwrap();
+        near.serve(&[]);
+        assert!(near.peer.is_none());
+    }
+}

@@ -1,0 +1,364 @@
+//! The user network: what the guest sends, the host's kernel sends again for this process, so that no
+//! privilege is needed. The guest is 10.0.2.15; 10.0.2.2 is the gateway and the host's own loopback,
+//! 10.0.2.3 is the host's name server: addresses that users know from other emulators.
+//!
+//! TCP is ended here by smoltcp and begun anew by the host; datagrams are passed on one by one. IPv6,
+//! fragments and all other protocols are dropped, and echo requests are answered by the gateway only.
+
+mod dhcp;
+mod port;
+mod resolver;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::time::Instant as StackInstant;
+use smoltcp::wire::{
+    ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, HardwareAddress,
+    IpAddress, IpCidr, IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket, UdpPacket, UdpRepr,
+};
+
+use self::port::Port;
+use self::tcp::{Ends, Flows};
+use self::udp::Datagrams;
+use super::{Frame, Mac, Network, Offloads};
+use crate::backend::events::{Events, Interest};
+
+/// The guest.
+pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+const NAMESERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+const NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
+const GATEWAY_MAC: EthernetAddress = EthernetAddress([0x52, 0x55, 0x0a, 0x00, 0x02, 0x02]);
+const DNS_PORT: u16 = 53;
+const HOP_LIMIT: u8 = 64;
+
+/// How often unused pairs of ends are looked for.
+const CLEANING: Duration = Duration::from_secs(10);
+/// The stack's clock is looked at no more often than this.
+const SHORTEST_DELAY: Duration = Duration::from_millis(1);
+/// Frames are exchanged with the stack this often at most before the card has its turn.
+const ROUNDS: usize = 16;
+
+/// Which protocol a forwarded port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+}
+
+/// A port of the host that leads to one of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Where the host listens.
+    pub host: SocketAddrV4,
+    /// The guest's port.
+    pub guest: u16,
+}
+
+/// What a user can choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Ports of the host that lead to the guest.
+    pub forwards: Vec<Forward>,
+}
+
+/// What there is only while the card is up.
+struct Running {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    port: Port,
+    flows: Flows,
+    datagrams: Datagrams,
+    guest: EthernetAddress,
+    cleaned: Instant,
+    events: Arc<Events>,
+}
+
+/// The network.
+pub struct User {
+    listeners: Vec<(TcpListener, u16)>,
+    resolver: Option<Ipv4Addr>,
+    started: Instant,
+    next_token: u64,
+    running: Option<Running>,
+}
+
+impl User {
+    /// A network with the ports of `options`, on which the host listens from now on.
+    ///
+    /// # Errors
+    /// Fails if the host refuses to listen on one of them.
+    pub fn new(options: &Options) -> io::Result<Self> {
+        let listen = |forward: &Forward| {
+            let failed = |error: io::Error| {
+                let what = format!("Cannot listen on {} to forward it to the guest: {error}", forward.host);
+                io::Error::new(error.kind(), what)
+            };
+            let listener = TcpListener::bind(forward.host).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
+            Ok((listener, forward.guest))
+        };
+        let listeners: io::Result<Vec<_>> = options.forwards.iter().map(listen).collect();
+        let (listeners, resolver) = (listeners?, resolver::of_host());
+        // The first tokens are those of the listeners.
+        let next_token = listeners.len() as u64;
+        Ok(Self { listeners, resolver, started: Instant::now(), next_token, running: None })
+    }
+
+    fn now(&self) -> StackInstant {
+        StackInstant::from_micros(i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// Where the host sends what the guest sends to `address`; nowhere, if that could only mean the
+    /// guest's own network or machine.
+    fn target(&self, address: SocketAddrV4) -> Option<SocketAddrV4> {
+        let ip = *address.ip();
+        let inside = ip.octets()[..3] == GATEWAY.octets()[..3];
+        let translated = match ip {
+            GATEWAY => Some(Ipv4Addr::LOCALHOST),
+            NAMESERVER if address.port() == DNS_PORT => self.resolver,
+            _ if inside || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() => None,
+            _ if ip.octets()[0] == 0 => None,
+            _ => Some(ip),
+        };
+        Some(SocketAddrV4::new(translated?, address.port()))
+    }
+
+    /// A packet of IPv4 from the guest, in its `frame`.
+    fn take_packet(&mut self, frame: &[u8], packet: &Ipv4Packet<&[u8]>) {
+        let whole = !packet.more_frags() && packet.frag_offset() == 0;
+        let to_gateway = [GATEWAY, NAMESERVER].contains(&packet.dst_addr());
+        match packet.next_header() {
+            _ if !whole => {}
+            IpProtocol::Udp => self.take_datagram(packet),
+            IpProtocol::Tcp if packet.src_addr() == GUEST => self.take_segment(frame, packet),
+            IpProtocol::Icmp if to_gateway => self.push(frame),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, frame: &[u8]) {
+        if let Some(running) = &mut self.running {
+            running.port.push_from_guest(frame);
+        }
+    }
+
+    fn take_segment(&mut self, frame: &[u8], packet: &Ipv4Packet<&[u8]>) {
+        let Ok(segment) = TcpPacket::new_checked(packet.payload()) else { return };
+        let peer = SocketAddrV4::new(packet.dst_addr(), segment.dst_port());
+        let guest = SocketAddrV4::new(packet.src_addr(), segment.src_port());
+        if segment.syn() && !segment.ack() {
+            let (target, token) = (self.target(peer), self.token());
+            if let (Some(target), Some(running)) = (target, &mut self.running) {
+                running.flows.open(&mut running.sockets, token, Ends { guest, peer }, target);
+            }
+        }
+        self.push(frame);
+    }
+
+    fn take_datagram(&mut self, packet: &Ipv4Packet<&[u8]>) {
+        let Ok(datagram) = UdpPacket::new_checked(packet.payload()) else { return };
+        let peer = SocketAddrV4::new(packet.dst_addr(), datagram.dst_port());
+        let guest = SocketAddrV4::new(packet.src_addr(), datagram.src_port());
+        if peer.port() == dhcp::SERVER_PORT {
+            return self.answer_dhcp(datagram.payload());
+        }
+        let (target, token) = (self.target(peer), self.token());
+        if let (Some(target), Some(running), true) = (target, &mut self.running, *guest.ip() == GUEST) {
+            running.datagrams.send(token, Ends { guest, peer }, target, datagram.payload());
+        }
+    }
+
+    fn answer_dhcp(&mut self, message: &[u8]) {
+        let Some(running) = &mut self.running else { return };
+        if let Some(reply) = dhcp::answer(message) {
+            let guest = SocketAddrV4::new(Ipv4Addr::BROADCAST, dhcp::CLIENT_PORT);
+            let peer = SocketAddrV4::new(GATEWAY, dhcp::SERVER_PORT);
+            running.port.push_to_guest(datagram_frame(running.guest, Ends { guest, peer }, &reply));
+        }
+    }
+
+    fn accept(&mut self, ready: &[u64]) {
+        for index in 0..self.listeners.len() {
+            while ready.contains(&(index as u64)) {
+                let (listener, port) = &self.listeners[index];
+                let (guest, Ok((host, _))) = (SocketAddrV4::new(GUEST, *port), listener.accept()) else {
+                    break;
+                };
+                let token = self.token();
+                let Some(running) = &mut self.running else { break };
+                let context = running.interface.context();
+                running.flows.accept(&mut running.sockets, context, token, host, guest, GATEWAY);
+            }
+        }
+    }
+}
+
+impl Running {
+    fn new(guest: Mac, offloads: Offloads, events: &Arc<Events>, now: StackInstant) -> Self {
+        let mut port = Port::new(offloads);
+        let mut config = Config::new(HardwareAddress::Ethernet(GATEWAY_MAC));
+        // Sequence numbers that others cannot guess (RFC 6528); without randomness they are only less good.
+        let mut seed = [0; 8];
+        let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::NONBLOCK);
+        config.random_seed = u64::from_ne_bytes(seed);
+        let mut interface = Interface::new(config, &mut port, now);
+        interface.update_ip_addrs(|addresses| {
+            // The list has room for both.
+            let _ = addresses.push(IpCidr::new(IpAddress::Ipv4(GATEWAY), 24));
+            let _ = addresses.push(IpCidr::new(IpAddress::Ipv4(NAMESERVER), 24));
+        });
+        // Whoever the guest connects to, the stack answers for them.
+        interface.set_any_ip(true);
+        Self {
+            interface,
+            sockets: SocketSet::new(Vec::new()),
+            port,
+            flows: Flows::new(Arc::clone(events)),
+            datagrams: Datagrams::new(Arc::clone(events)),
+            guest: EthernetAddress(guest.0),
+            cleaned: Instant::now(),
+            events: Arc::clone(events),
+        }
+    }
+
+    fn serve(&mut self, ready: &[u64], now: StackInstant) {
+        let (port, guest) = (&mut self.port, self.guest);
+        self.datagrams.receive(ready, |ends, payload| {
+            if port.has_room() {
+                port.push_to_guest(datagram_frame(guest, ends, payload));
+            }
+        });
+        for round in 0..ROUNDS {
+            // The host's sockets were ready once.
+            self.flows.pump(&mut self.sockets, if round == 0 { ready } else { &[] });
+            let before = self.interface.poll(now, &mut self.port, &mut self.sockets);
+            self.flows.pump(&mut self.sockets, &[]);
+            if before == smoltcp::iface::PollResult::None {
+                break;
+            }
+        }
+        self.flows.clean(&mut self.sockets);
+        if self.cleaned.elapsed() > CLEANING {
+            self.datagrams.clean();
+            self.cleaned = Instant::now();
+        }
+    }
+}
+
+/// A datagram for the guest with everything around it.
+fn datagram_frame(guest: EthernetAddress, ends: Ends, payload: &[u8]) -> Vec<u8> {
+    let udp = UdpRepr { src_port: ends.peer.port(), dst_port: ends.guest.port() };
+    let length = udp.header_len() + payload.len();
+    let ip = Ipv4Repr {
+        src_addr: *ends.peer.ip(),
+        dst_addr: *ends.guest.ip(),
+        next_header: IpProtocol::Udp,
+        payload_len: length,
+        hop_limit: HOP_LIMIT,
+    };
+    let ethernet = EthernetRepr { src_addr: GATEWAY_MAC, dst_addr: guest, ethertype: EthernetProtocol::Ipv4 };
+    let mut bytes = vec![0; ethernet.buffer_len() + ip.buffer_len() + length];
+    let checksums = smoltcp::phy::ChecksumCapabilities::default();
+    let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
+    ethernet.emit(&mut frame);
+    let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
+    ip.emit(&mut packet, &checksums);
+    let mut datagram = UdpPacket::new_unchecked(packet.payload_mut());
+    let (from, to) = (IpAddress::Ipv4(ip.src_addr), IpAddress::Ipv4(ip.dst_addr));
+    udp.emit(&mut datagram, &from, &to, payload.len(), |room| room.copy_from_slice(payload), &checksums);
+    bytes
+}
+
+/// Whether an ARP packet asks for one of our addresses, or answers us. The guest may also look whether
+/// an address that it is about to take is free, and the stack would answer for all of them.
+fn is_for_us(packet: &[u8]) -> bool {
+    let repr = ArpPacket::new_checked(packet).and_then(|packet| ArpRepr::parse(&packet));
+    match repr {
+        Ok(ArpRepr::EthernetIpv4 { target_protocol_addr, .. }) => {
+            [GATEWAY, NAMESERVER].contains(&target_protocol_addr)
+        }
+        _ => false,
+    }
+}
+
+impl Network for User {
+    fn offloads(&self) -> Offloads {
+        Offloads { checksum: true, segmentation: true }
+    }
+
+    fn start(&mut self, guest: Mac, offloads: Offloads, events: &Arc<Events>) {
+        self.running = Some(Running::new(guest, offloads, events, self.now()));
+        for (token, (listener, _)) in (0..).zip(&self.listeners) {
+            // A port that the host cannot wait for is one that nobody is answered on.
+            let _ = events.add(listener, token, Interest { read: true, write: false });
+        }
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        let Ok(ethernet) = EthernetFrame::new_checked(frame) else { return };
+        match ethernet.ethertype() {
+            EthernetProtocol::Arp if is_for_us(ethernet.payload()) => self.push(frame),
+            EthernetProtocol::Ipv4 => {
+                if let Ok(packet) = Ipv4Packet::new_checked(ethernet.payload()) {
+                    self.take_packet(frame, &packet);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn serve(&mut self, ready: &[u64]) {
+        self.accept(ready);
+        let now = self.now();
+        if let Some(running) = &mut self.running {
+            running.serve(ready, now);
+        }
+    }
+
+    fn peek(&self) -> Option<&Frame> {
+        self.running.as_ref()?.port.peek()
+    }
+
+    fn advance(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.port.advance();
+        }
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        let now = self.now();
+        let running = self.running.as_mut()?;
+        let delay = running.interface.poll_delay(now, &running.sockets);
+        // All that was due is done. What the stack still has to do waits for the guest to keep up, or for
+        // a connection of the host, which it does not know.
+        let delay = delay.filter(|_| running.port.has_room());
+        let delay = delay.map(|delay| Duration::from_micros(delay.total_micros()).max(SHORTEST_DELAY));
+        let cleaning = (!running.datagrams.is_empty()).then_some(CLEANING);
+        [delay, cleaning].into_iter().flatten().min()
+    }
+
+    fn stop(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        // The others are closed, and with that no longer waited for.
+        for (listener, _) in &self.listeners {
+            let _ = running.events.remove(listener);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

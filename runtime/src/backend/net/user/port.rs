@@ -1,0 +1,145 @@
+//! The queues of frames between the guest and the network stack, as smoltcp wants to see them. It must
+//! not know what is in a frame, except where the sum over TCP is.
+
+use std::collections::VecDeque;
+
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
+use smoltcp::time::Instant;
+
+use super::super::{Frame, Offloads};
+
+/// Ethernet with the usual IP packets of 1500 bytes.
+pub const FRAME_SIZE: usize = 1514;
+/// The longest segment that is left to the guest to take as one.
+const LONGEST: usize = 65_000;
+/// Frames that wait for the guest; beyond them the stack and the host's sockets wait.
+const DEPTH: usize = 128;
+
+const ETHERNET_HEADER: usize = 14;
+const IPV4: [u8; 2] = [0x08, 0x00];
+const TCP: u8 = 6;
+/// Where the sum is in the header of TCP.
+const TCP_CHECKSUM: u16 = 16;
+
+/// The queues.
+#[derive(Default)]
+pub struct Port {
+    from_guest: VecDeque<Vec<u8>>,
+    to_guest: VecDeque<Frame>,
+    offloads: Offloads,
+}
+
+impl Port {
+    /// Empty queues.
+    pub fn new(offloads: Offloads) -> Self {
+        Self { offloads, ..Self::default() }
+    }
+
+    /// Gives the stack a frame; one too many is lost, as on any network.
+    pub fn push_from_guest(&mut self, bytes: &[u8]) {
+        if self.from_guest.len() < DEPTH {
+            self.from_guest.push_back(bytes.to_vec());
+        }
+    }
+
+    /// Gives the guest a frame; one too many is lost.
+    pub fn push_to_guest(&mut self, bytes: Vec<u8>) {
+        if self.has_room() {
+            self.to_guest.push_back(Frame { bytes, ..Frame::default() });
+        }
+    }
+
+    /// Whether the guest keeps up.
+    pub fn has_room(&self) -> bool {
+        self.to_guest.len() < DEPTH
+    }
+
+    /// The next frame for the guest.
+    pub fn peek(&self) -> Option<&Frame> {
+        self.to_guest.front()
+    }
+
+    /// Forgets the next frame for the guest.
+    pub fn advance(&mut self) {
+        self.to_guest.pop_front();
+    }
+}
+
+impl Device for Port {
+    type RxToken<'a> = FromGuest;
+    type TxToken<'a> = ToGuest<'a>;
+
+    fn receive(&mut self, _now: Instant) -> Option<(FromGuest, ToGuest<'_>)> {
+        if !self.has_room() {
+            return None;
+        }
+        let bytes = self.from_guest.pop_front()?;
+        Some((FromGuest(bytes), ToGuest { port: self, meta: PacketMeta::default() }))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<ToGuest<'_>> {
+        self.has_room().then(|| ToGuest { port: self, meta: PacketMeta::default() })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = FRAME_SIZE;
+        // What comes from the guest went through memory only, and its sums may be left to do.
+        capabilities.checksum.ipv4 = Checksum::Tx;
+        capabilities.checksum.tcp = if self.offloads.checksum { Checksum::None } else { Checksum::Tx };
+        if self.offloads.segmentation {
+            capabilities.segmentation.tcpv4 = std::num::NonZeroUsize::new(LONGEST);
+        }
+        capabilities
+    }
+}
+
+/// A frame on its way into the stack.
+pub struct FromGuest(Vec<u8>);
+
+impl RxToken for FromGuest {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        read(&self.0)
+    }
+}
+
+/// Room for a frame out of the stack.
+pub struct ToGuest<'a> {
+    port: &'a mut Port,
+    meta: PacketMeta,
+}
+
+impl TxToken for ToGuest<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
+        let mut bytes = vec![0; length];
+        let result = write(&mut bytes);
+        let checksum = if self.port.offloads.checksum { begin_checksum(&mut bytes) } else { None };
+        let segment = self.meta.segmentation_offload_size.map(std::num::NonZero::get);
+        self.port.to_guest.push_back(Frame { bytes, checksum, segment });
+        result
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
+    }
+}
+
+/// Puts the sum over the pseudo-header into a TCP packet, which is what whoever completes it goes on
+/// from. Gives where that is to be done; `None` for other packets.
+fn begin_checksum(frame: &mut [u8]) -> Option<(u16, u16)> {
+    let packet = frame.get(ETHERNET_HEADER..)?;
+    if frame.get(12..14)? != IPV4 || packet.get(9) != Some(&TCP) {
+        return None;
+    }
+    let header = usize::from(packet[0] & 0xf) * 4;
+    let length = packet.len().checked_sub(header)?;
+    let words = packet.get(12..20)?.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum = words.sum::<u32>() + u32::from(TCP) + length as u32;
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    let start = ETHERNET_HEADER + header;
+    let at = start + usize::from(TCP_CHECKSUM);
+    frame.get_mut(at..at + 2)?.copy_from_slice(&(folded as u16).to_be_bytes());
+    Some((start as u16, TCP_CHECKSUM))
+}

@@ -1,0 +1,286 @@
+//! The user network with a guest made of smoltcp, and a host that is this machine's loopback.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+
+use super::*;
+
+/// Much more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The guest's end of the cable.
+#[derive(Default)]
+struct Cable {
+    sent: Vec<Vec<u8>>,
+    received: VecDeque<Vec<u8>>,
+}
+
+struct Received(Vec<u8>);
+struct Sent<'a>(&'a mut Cable);
+
+impl RxToken for Received {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        read(&self.0)
+    }
+}
+
+impl TxToken for Sent<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
+        let mut bytes = vec![0; length];
+        let result = write(&mut bytes);
+        self.0.sent.push(bytes);
+        result
+    }
+}
+
+impl Device for Cable {
+    type RxToken<'a> = Received;
+    type TxToken<'a> = Sent<'a>;
+
+    fn receive(&mut self, _now: StackInstant) -> Option<(Received, Sent<'_>)> {
+        let bytes = self.received.pop_front()?;
+        Some((Received(bytes), Sent(self)))
+    }
+
+    fn transmit(&mut self, _now: StackInstant) -> Option<Sent<'_>> {
+        Some(Sent(self))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = 1514;
+        capabilities
+    }
+}
+
+/// A guest with its network.
+struct Bench {
+    user: User,
+    events: Arc<Events>,
+    cable: Cable,
+    interface: Interface,
+    sockets: SocketSet<'static>,
+}
+
+impl Bench {
+    fn new(options: &Options) -> Self {
+        let mut user = User::new(options).unwrap();
+        let events = Arc::new(Events::new().unwrap());
+        let mac = Mac::of_card(0);
+        user.start(mac, Offloads::default(), &events);
+        let mut cable = Cable::default();
+        let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
+        let mut interface = Interface::new(config, &mut cable, StackInstant::ZERO);
+        interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(GUEST.into(), 24)).unwrap());
+        interface.routes_mut().add_default_ipv4_route(GATEWAY).unwrap();
+        Self { user, events, cable, interface, sockets: SocketSet::new(Vec::new()) }
+    }
+
+    fn step(&mut self) {
+        let now = self.user.now();
+        self.interface.poll(now, &mut self.cable, &mut self.sockets);
+        for frame in self.cable.sent.drain(..) {
+            self.user.send(&frame);
+        }
+        let ready = self.events.wait(Some(Duration::from_millis(1)));
+        self.user.serve(&ready);
+        while let Some(frame) = self.user.peek() {
+            assert!(frame.bytes.len() <= 1514 && frame.segment.is_none());
+            self.cable.received.push_back(frame.bytes.clone());
+            self.user.advance();
+        }
+    }
+
+    fn until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < PATIENCE, "nothing came of it");
+            self.step();
+        }
+    }
+
+    fn socket(&mut self) -> SocketHandle {
+        let buffer = || SocketBuffer::new(vec![0; 65_535]);
+        self.sockets.add(Socket::new(buffer(), buffer()))
+    }
+
+    fn connect(&mut self, target: (Ipv4Addr, u16), port: u16) -> SocketHandle {
+        let handle = self.socket();
+        let socket = self.sockets.get_mut::<Socket<'_>>(handle);
+        socket.connect(self.interface.context(), target, port).unwrap();
+        handle
+    }
+
+    fn tcp(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    /// A datagram as the guest would send it.
+    fn datagram(&mut self, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) {
+        let ends = Ends { guest: SocketAddrV4::new(to.0, to.1), peer: SocketAddrV4::new(from.0, from.1) };
+        self.user.send(&datagram_frame(GATEWAY_MAC, ends, payload));
+    }
+
+    /// The payload and source of the next datagram for the guest.
+    fn next_datagram(&mut self) -> (SocketAddrV4, Vec<u8>) {
+        self.until(|bench| !bench.cable.received.is_empty());
+        let frame = self.cable.received.pop_front().unwrap();
+        let packet = Ipv4Packet::new_checked(&frame[14..]).unwrap();
+        let datagram = UdpPacket::new_checked(packet.payload()).unwrap();
+        (SocketAddrV4::new(packet.src_addr(), datagram.src_port()), datagram.payload().to_vec())
+    }
+}
+
+#[test]
+fn bytes_go_both_ways_and_each_end_may_close_first() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let host = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+    });
+    let mut bench = Bench::new(&Options::default());
+    let handle = bench.connect((GATEWAY, port), 40_000);
+    let pattern: Vec<u8> = (0..1_000_000u32).map(|at| (at % 241) as u8).collect();
+    let (mut sent, mut received) = (0, Vec::<u8>::new());
+    bench.until(|bench| {
+        let socket = bench.tcp(handle);
+        if socket.can_send() && sent < pattern.len() {
+            sent += socket.send_slice(&pattern[sent..]).unwrap();
+            if sent == pattern.len() {
+                socket.close();
+            }
+        }
+        while socket.can_recv() {
+            socket.recv(|bytes| (bytes.len(), received.extend(&*bytes))).unwrap();
+        }
+        received.len() == pattern.len() && matches!(socket.state(), State::TimeWait | State::Closed)
+    });
+    assert_eq!(received, pattern);
+    host.join().unwrap();
+    bench.until(|bench| bench.user.running.as_ref().unwrap().sockets.iter().count() == 0);
+}
+
+#[test]
+fn a_port_that_nobody_listens_on_refuses() {
+    let mut bench = Bench::new(&Options::default());
+    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let handle = bench.connect((GATEWAY, unused), 40_001);
+    bench.until(|bench| bench.tcp(handle).state() == State::Closed);
+}
+
+#[test]
+fn connections_are_bounded() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut bench = Bench::new(&Options::default());
+    for number in 0..600 {
+        bench.connect((GATEWAY, port), 10_000 + number);
+    }
+    for _ in 0..20 {
+        bench.step();
+    }
+    let open = bench.user.running.as_ref().unwrap().sockets.iter().count();
+    assert!((1..=512).contains(&open), "{open} connections");
+}
+
+#[test]
+fn a_forwarded_port_leads_to_the_guest() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let forward = Forward { protocol: Protocol::Tcp, host, guest: 22 };
+    let mut bench = Bench::new(&Options { forwards: vec![forward] });
+    let handle = bench.socket();
+    bench.tcp(handle).listen(22).unwrap();
+    let client = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(host).unwrap();
+        let mut bytes = [0; 5];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    });
+    bench.until(|bench| bench.tcp(handle).can_send());
+    bench.tcp(handle).send_slice(b"hello").unwrap();
+    bench.until(|_| client.is_finished());
+    assert_eq!(&client.join().unwrap(), b"hello");
+    assert!(User::new(&Options { forwards: vec![forward] }).is_err());
+}
+
+#[test]
+fn datagrams_are_passed_on_and_their_answers_come_back() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut bench = Bench::new(&Options::default());
+    bench.datagram((GUEST, 999), (GATEWAY, port), b"question");
+    let mut bytes = [0; 100];
+    let (length, peer) = server.recv_from(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"question");
+    server.send_to(b"answer", peer).unwrap();
+    assert_eq!(bench.next_datagram(), (SocketAddrV4::new(GATEWAY, port), b"answer".to_vec()));
+    for number in 0..1000 {
+        bench.datagram((GUEST, 1000 + number), (GATEWAY, port), b"x");
+    }
+    assert_eq!(bench.user.running.as_ref().unwrap().datagrams.count(), 256);
+}
+
+#[test]
+fn the_guest_gets_its_address() {
+    let mut bench = Bench::new(&Options::default());
+    // A DISCOVER, then a REQUEST of the address, then of another (RFC 2131, section 2 and RFC 2132).
+    for (kind, wanted, expected) in [(1, None, 2), (3, Some(GUEST), 5), (3, Some(GATEWAY), 6)] {
+        let mut message = vec![0; 240];
+        message[..4].copy_from_slice(&[1, 1, 6, 0]);
+        message[28..34].copy_from_slice(&Mac::of_card(0).0);
+        message[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+        message.extend([53, 1, kind]);
+        if let Some(wanted) = wanted {
+            message.extend([50, 4]);
+            message.extend(wanted.octets());
+        }
+        message.push(255);
+        bench.datagram((Ipv4Addr::UNSPECIFIED, 68), (Ipv4Addr::BROADCAST, 67), &message);
+        let (from, reply) = bench.next_datagram();
+        assert_eq!(from, SocketAddrV4::new(GATEWAY, 67));
+        assert!(reply[240..].windows(3).any(|option| option == [53, 1, expected]));
+        assert_eq!(reply[16..20] == GUEST.octets(), expected != 6);
+    }
+}
+
+#[test]
+fn nobody_is_reached_by_addresses_that_mean_the_guests_own_network() {
+    let user = User::new(&Options::default()).unwrap();
+    let target = |ip: [u8; 4]| user.target(SocketAddrV4::new(ip.into(), 80)).map(|target| *target.ip());
+    assert_eq!(target([10, 0, 2, 2]), Some(Ipv4Addr::LOCALHOST));
+    assert_eq!(target([192, 0, 2, 1]), Some(Ipv4Addr::new(192, 0, 2, 1)));
+    for ip in [[127, 0, 0, 1], [10, 0, 2, 3], [10, 0, 2, 99], [0, 0, 0, 0], [224, 0, 0, 1], [255; 4]] {
+        assert_eq!(target(ip), None, "{ip:?}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever the guest sends, the network goes on.
+    #[test]
+    fn any_frames_are_survived(
+        frames in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120), 0..20),
+        protocol in 0u8..20,
+        shape in 0u8..4,
+    ) {
+        let mut bench = Bench::new(&Options::default());
+        for mut frame in frames {
+            if shape > 0 && frame.len() > 40 {
+                frame[12..16].copy_from_slice(&[8, if shape == 1 { 6 } else { 0 }, 0x45, 0]);
+                frame[23] = if shape == 2 { 17 } else { protocol };
+                frame[26..34].copy_from_slice(&[10, 0, 2, 15, 10, 0, 2, 2]);
+            }
+            bench.user.send(&frame);
+            bench.user.serve(&[]);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The disk with requests as a driver writes them, on an image in a file or on one that fails.
+
+use std::fs;
+
+use tempfile::NamedTempFile;
+use translator::addr::Pa;
+
+use super::*;
+use crate::backend::disk::{Disk, Format, Image};
+use crate::device::virtio::testing::{BUFFERS, Driver, Part, memory, readable, writable};
+
+const SECTORS: u64 = 2048;
+const DATA: u64 = BUFFERS + 0x1000;
+const STATUS: u64 = BUFFERS + 0x800;
+
+struct Bench {
+    block: Block,
+    queue: [Option<Queue>; 1],
+    driver: Driver,
+}
+
+impl Bench {
+    fn new(disk: SharedDisk) -> Self {
+        let driver = Driver::new(&memory(), 0, 256);
+        let queue = Queue::new(&driver.dma, &Arc::default(), driver.layout, 256, 0).unwrap();
+        let mut block = Block::new(disk, "a name that is longer than that");
+        block.activate(FEATURE_FLUSH, &Arc::new(Events::new().unwrap()));
+        Self { block, queue: [Some(queue)], driver }
+    }
+
+    /// Does a request with these data; gives its status, and how much was written.
+    fn request(&mut self, kind: u32, sector: u64, data: &[Part]) -> Result<(u8, u32), RingError> {
+        let mut header = kind.to_le_bytes().to_vec();
+        header.extend([0; 4]);
+        header.extend(sector.to_le_bytes());
+        self.driver.dma.write(Pa(BUFFERS), &header).unwrap();
+        self.driver.dma.write(Pa(STATUS), &[0xff]).unwrap();
+        self.driver.offer(&[&[readable(BUFFERS, 16)], data, &[writable(STATUS, 1)]].concat());
+        self.block.serve(&mut self.queue, &[])?;
+        let (_, written) = self.driver.reclaim().unwrap();
+        Ok((self.driver.bytes(STATUS, 1)[0], written))
+    }
+
+    fn ranges(&mut self, kind: u32, ranges: &[(u64, u32, u32)]) -> u8 {
+        let mut bytes = Vec::new();
+        for (sector, sectors, flags) in ranges {
+            bytes.extend(sector.to_le_bytes());
+            bytes.extend(sectors.to_le_bytes());
+            bytes.extend(flags.to_le_bytes());
+        }
+        self.driver.dma.write(Pa(DATA), &bytes).unwrap();
+        self.request(kind, 0, &[readable(DATA, bytes.len() as u32)]).unwrap().0
+    }
+}
+
+fn file() -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(SECTORS * SECTOR + 100).unwrap();
+    file
+}
+
+fn open(file: &NamedTempFile, read_only: bool) -> SharedDisk {
+    SharedDisk::open(&Image {
+        file: file.path().into(),
+        format: Some(Format::Raw),
+        read_only,
+        snapshot: false,
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_is_written_is_in_the_file_and_read_again() {
+    let file = file();
+    let mut bench = Bench::new(open(&file, false));
+    let pattern: Vec<u8> = (0..2048u32).map(|at| (at % 251) as u8).collect();
+    bench.driver.dma.write(Pa(DATA), &pattern).unwrap();
+    let parts = [readable(DATA, 100), readable(DATA + 100, 1948)];
+    assert_eq!(bench.request(1, 3, &parts), Ok((0, 1)));
+    assert_eq!(bench.request(4, 0, &[]), Ok((0, 1)));
+    assert_eq!(fs::read(file.path()).unwrap()[3 * 512..7 * 512], pattern);
+    let parts = [writable(DATA + 0x4000, 1000), writable(DATA + 0x5000, 24)];
+    assert_eq!(bench.request(0, 4, &parts), Ok((0, 1025)));
+    assert_eq!(bench.driver.bytes(DATA + 0x4000, 1000), pattern[512..1512]);
+    assert_eq!(bench.driver.bytes(DATA + 0x5000, 24), pattern[1512..1536]);
+    assert_eq!(bench.request(8, 0, &[writable(DATA, 20)]), Ok((0, 21)));
+    assert_eq!(bench.driver.bytes(DATA, 20), b"a name that is longe");
+}
+
+#[test]
+fn ranges_become_zero() {
+    let file = file();
+    let mut bench = Bench::new(open(&file, false));
+    bench.driver.dma.write(Pa(DATA), &[9; 0x4000]).unwrap();
+    assert_eq!(bench.request(1, 0, &[readable(DATA, 0x4000)]), Ok((0, 1)));
+    assert_eq!(bench.ranges(13, &[(1, 2, 0), (5, 1, UNMAP)]), 0);
+    assert_eq!(bench.ranges(11, &[(16, 16, 0)]), 0);
+    assert_eq!(bench.ranges(13, &[(SECTORS - 1, 2, 0)]), 1);
+    assert_eq!(bench.ranges(13, &[(u64::MAX, 2, 0)]), 1);
+    assert_eq!(bench.ranges(13, &[(0, 0, 0); 17]), 1);
+    let bytes = fs::read(file.path()).unwrap();
+    for sector in 0..16 {
+        let expected = if [1, 2, 5].contains(&sector) { 0 } else { 9 };
+        assert!(bytes[sector * 512..(sector + 1) * 512].iter().all(|byte| *byte == expected), "{sector}");
+    }
+}
+
+#[test]
+fn what_the_disk_does_not_have_is_an_error() {
+    let file = file();
+    let mut bench = Bench::new(open(&file, false));
+    for (sector, bytes) in [(SECTORS, 512), (SECTORS - 1, 1024), (u64::MAX, 512), (0, 511)] {
+        assert_eq!(bench.request(0, sector, &[writable(DATA, bytes)]).unwrap().0, 1);
+        assert_eq!(bench.request(1, sector, &[readable(DATA, bytes)]).unwrap().0, 1);
+    }
+    assert_eq!(bench.request(99, 0, &[]), Ok((2, 1)));
+    assert_eq!(u64::from_le_bytes(bench.block.configuration()[..8].try_into().unwrap()), SECTORS);
+    assert_eq!(bench.block.configuration().len(), 60);
+}
+
+#[test]
+fn a_read_only_disk_is_not_changed() {
+    let file = file();
+    let mut bench = Bench::new(open(&file, true));
+    assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 1);
+    assert_eq!(bench.ranges(13, &[(0, 1, 0)]), 1);
+    assert_eq!(bench.request(0, 0, &[writable(DATA, 512)]).unwrap().0, 0);
+    assert_eq!(bench.block.features() & (FEATURE_READ_ONLY | FEATURE_DISCARD), FEATURE_READ_ONLY);
+}
+
+#[test]
+fn a_request_without_room_is_the_drivers_fault() {
+    let file = file();
+    let mut bench = Bench::new(open(&file, false));
+    bench.driver.offer(&[readable(BUFFERS, 15), writable(STATUS, 1)]);
+    assert_eq!(bench.block.serve(&mut bench.queue, &[]), Err(RingError::Short));
+    let mut bench = Bench::new(bench.block.disk.clone());
+    bench.driver.offer(&[readable(BUFFERS, 16)]);
+    assert_eq!(bench.block.serve(&mut bench.queue, &[]), Err(RingError::Short));
+}
+
+/// A disk whose host fails, and that counts how often it is flushed.
+struct Broken {
+    flushes: u32,
+}
+
+impl Disk for Broken {
+    fn size(&self) -> u64 {
+        SECTORS * SECTOR
+    }
+
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn read(&mut self, _place: u64, _to: &mut [u8]) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(5))
+    }
+
+    fn write(&mut self, _place: u64, _from: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flushes += 1;
+        if self.flushes > 1 { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+    }
+
+    fn discard(&mut self, _place: u64, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_zeroes(&mut self, _place: u64, _length: u64, _unmap: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn failures_of_the_host_are_failures_in_the_guest() {
+    let mut bench = Bench::new(SharedDisk::new(Box::new(Broken { flushes: 0 })));
+    assert_eq!(bench.request(0, 0, &[writable(DATA, 512)]).unwrap().0, 1);
+    assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 0);
+    // A driver that does not flush has each write flushed for it.
+    bench.block.activate(0, &Arc::new(Events::new().unwrap()));
+    assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 0);
+    assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 1);
+}

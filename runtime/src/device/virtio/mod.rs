@@ -1,0 +1,108 @@
+//! virtio devices (OASIS virtio 1.2): what a device must do to sit behind a transport, and what it has
+//! from it. It must not know how a transport looks to the guest.
+
+pub mod block;
+pub mod entropy;
+mod mmio;
+pub mod net;
+pub mod queue;
+#[cfg(test)]
+mod testing;
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+pub use mmio::{State, Transport};
+
+use self::queue::{Queue, RingError};
+use super::lock;
+use crate::backend::events::Events;
+use crate::bus::irq::IrqLine;
+
+/// The device complies with virtio 1.0 or later (section 6); there is no other kind here.
+pub const FEATURE_VERSION_1: u64 = 1 << 32;
+
+/// What a device is (section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DeviceKind {
+    /// A network card.
+    Network = 1,
+    /// A disk.
+    Block = 2,
+    /// A console.
+    Console = 3,
+    /// A source of random bytes.
+    Entropy = 4,
+}
+
+/// A virtio device. All of it runs on a thread of its own, so it may block.
+pub trait VirtioDevice: Send {
+    /// What it is.
+    fn kind(&self) -> DeviceKind;
+
+    /// What it can do besides what every device here can.
+    fn features(&self) -> u64;
+
+    /// The largest size of each of its queues, powers of two.
+    fn queue_sizes(&self) -> &'static [u16];
+
+    /// Its configuration space, which never changes.
+    fn configuration(&self) -> Vec<u8>;
+
+    /// The driver has agreed on `features` and will use the queues. Host files that the device waits
+    /// for are to be added to `events`.
+    fn activate(&mut self, features: u64, events: &Arc<Events>);
+
+    /// Does all that can be done without waiting for the guest: there may be requests in any of the
+    /// queues, and the host files behind the tokens `ready` are ready. A queue that the driver has not
+    /// set up is `None`.
+    ///
+    /// # Errors
+    /// Fails on whatever the driver got wrong; it must then reset the device.
+    fn serve(&mut self, queues: &mut [Option<Queue>], ready: &[u64]) -> Result<(), RingError>;
+
+    /// When it wants to be served at the latest, even if nothing happens.
+    fn patience(&mut self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns to the state after power-on.
+    fn reset(&mut self);
+}
+
+/// Why the driver was interrupted (section 4.2.2, `InterruptStatus`).
+const USED_BUFFER: u32 = 1 << 0;
+const CONFIGURATION_CHANGE: u32 = 1 << 1;
+
+/// The interrupt of one device: a level that stays until the driver has acknowledged each reason.
+#[derive(Default)]
+pub struct Interrupt {
+    /// The lock orders raising and acknowledging, so that no level is lost.
+    reasons: Mutex<u32>,
+    line: OnceLock<IrqLine>,
+}
+
+impl Interrupt {
+    /// Tells the driver that requests were given back.
+    pub fn raise_used(&self) {
+        self.set(|reasons| reasons | USED_BUFFER);
+    }
+
+    /// Tells the driver to look at the device's status.
+    fn raise_configuration(&self) {
+        self.set(|reasons| reasons | CONFIGURATION_CHANGE);
+    }
+
+    fn reasons(&self) -> u32 {
+        *lock(&self.reasons)
+    }
+
+    fn set(&self, change: impl FnOnce(u32) -> u32) {
+        let mut reasons = lock(&self.reasons);
+        *reasons = change(*reasons);
+        if let Some(line) = self.line.get() {
+            line.set(*reasons != 0);
+        }
+    }
+}

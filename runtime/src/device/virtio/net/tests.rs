@@ -1,0 +1,133 @@
+//! The card with a network that keeps what it is sent and gives what it is told to.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use translator::addr::Pa;
+
+use super::*;
+use crate::device::lock;
+use crate::device::virtio::testing::{BUFFERS, Driver, memory, readable, writable};
+
+/// What a test sees of the network.
+#[derive(Default)]
+struct Cable {
+    sent: Mutex<Vec<Vec<u8>>>,
+}
+
+struct Fake {
+    cable: Arc<Cable>,
+    frames: VecDeque<Frame>,
+}
+
+impl Network for Fake {
+    fn offloads(&self) -> Offloads {
+        Offloads { checksum: true, segmentation: false }
+    }
+
+    fn start(&mut self, _guest: Mac, _offloads: Offloads, _events: &Arc<Events>) {}
+
+    fn send(&mut self, frame: &[u8]) {
+        lock(&self.cable.sent).push(frame.to_vec());
+    }
+
+    fn serve(&mut self, _ready: &[u64]) {}
+
+    fn peek(&self) -> Option<&Frame> {
+        self.frames.front()
+    }
+
+    fn advance(&mut self) {
+        self.frames.pop_front();
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        None
+    }
+
+    fn stop(&mut self) {}
+}
+
+struct Bench {
+    net: Net,
+    cable: Arc<Cable>,
+    queues: [Option<Queue>; 2],
+    receive: Driver,
+    transmit: Driver,
+}
+
+impl Bench {
+    fn new(frames: impl IntoIterator<Item = Frame>) -> Self {
+        let dma = memory();
+        let [receive, transmit] = [0, 1].map(|number| Driver::new(&dma, number, 8));
+        let queue = |driver: &Driver| Queue::new(&dma, &Arc::default(), driver.layout, 256, 0).unwrap();
+        let queues = [Some(queue(&receive)), Some(queue(&transmit))];
+        let cable = Arc::new(Cable::default());
+        let fake = Fake { cable: cable.clone(), frames: frames.into_iter().collect() };
+        let mut net = Net::new(Mac::of_card(3), Box::new(fake));
+        net.activate(FEATURE_MERGED_BUFFERS, &Arc::new(Events::new().unwrap()));
+        Self { net, cable, queues, receive, transmit }
+    }
+
+    fn serve(&mut self) -> Result<(), RingError> {
+        self.net.serve(&mut self.queues, &[])
+    }
+}
+
+fn frame(length: usize) -> Frame {
+    Frame { bytes: (0..length).map(|at| at as u8).collect(), ..Frame::default() }
+}
+
+#[test]
+fn frames_are_sent_without_their_header() {
+    let mut bench = Bench::new([]);
+    bench.transmit.dma.write(Pa(BUFFERS + 12), b"hello").unwrap();
+    bench.transmit.offer(&[readable(BUFFERS, 10), readable(BUFFERS + 10, 7)]);
+    bench.transmit.offer(&[readable(BUFFERS, 12), readable(BUFFERS, 65_550)]);
+    bench.serve().unwrap();
+    assert_eq!(*lock(&bench.cable.sent), [b"hello"]);
+    assert!(bench.transmit.reclaim().is_some() && bench.transmit.reclaim().is_some());
+    bench.transmit.offer(&[readable(BUFFERS, 11)]);
+    assert_eq!(bench.serve(), Err(RingError::Short));
+}
+
+#[test]
+fn a_long_frame_fills_several_buffers_when_there_are_enough() {
+    let mut bench = Bench::new([frame(200), frame(20)]);
+    bench.receive.offer(&[writable(BUFFERS, 100)]);
+    bench.serve().unwrap();
+    assert_eq!(bench.receive.reclaim(), None);
+    bench.receive.offer(&[writable(BUFFERS + 100, 50), writable(BUFFERS + 150, 50)]);
+    bench.serve().unwrap();
+    assert_eq!(bench.receive.reclaim(), None);
+    for number in 2..5 {
+        bench.receive.offer(&[writable(BUFFERS + number * 100, 100)]);
+    }
+    bench.serve().unwrap();
+    let lengths: Vec<u32> =
+        std::iter::from_fn(|| bench.receive.reclaim()).map(|(_, length)| length).collect();
+    assert_eq!(lengths, [100, 100, 12, 32]);
+    let bytes = bench.receive.bytes(BUFFERS, 332);
+    assert_eq!(bytes[10..12], [3, 0]);
+    assert_eq!(bytes[12..212], frame(200).bytes);
+    assert_eq!(bytes[312..332], frame(20).bytes);
+}
+
+#[test]
+fn a_segment_says_what_is_left_to_do() {
+    let mut long = frame(3000);
+    long.bytes[46] = 0x80;
+    (long.checksum, long.segment) = (Some((34, 16)), Some(1448));
+    assert_eq!(header(&long, 2), [1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 2, 0]);
+    assert_eq!(header(&frame(60), 1), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_buffer_without_room_is_the_drivers_fault() {
+    let mut bench = Bench::new([frame(200)]);
+    bench.net.merged_buffers = false;
+    bench.receive.offer(&[writable(BUFFERS, 100)]);
+    assert_eq!(bench.serve(), Err(RingError::Short));
+    assert_eq!(bench.net.configuration(), [0x52, 0x54, 0, b'm', b'v', 3, 1, 0]);
+    assert_eq!(bench.net.features() & (FEATURE_CHECKSUM | FEATURE_HOST_SEGMENTS), FEATURE_CHECKSUM);
+}

@@ -1,0 +1,183 @@
+//! The options for disks and networks, as words with commas. It must not know how an image or a network works.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use clap::Args;
+use runtime::backend::disk::{Format, Image, SharedDisk};
+use runtime::backend::net::stream::End;
+use runtime::backend::net::user::{self, Forward, Protocol};
+use runtime::backend::net::{Card, Link};
+
+use crate::exit::Refused;
+
+/// Devices that are added to a machine.
+#[derive(Clone, Debug, Args)]
+pub struct DeviceOptions {
+    /// Add a disk from an image: FILE[,ro][,format=raw|qcow2][,snapshot=on]; may be given several times
+    #[arg(long = "disk", value_name = "FILE[,...]", value_parser = image)]
+    disks: Vec<Image>,
+    /// Plug a network card into a network: none, user[,hostfwd=tcp:[HOST]:PORT-:PORT], or
+    /// socket,listen=PATH|connect=PATH to another machine; each with [,mac=ADDRESS]; may be given several times
+    #[arg(long = "net", value_name = "KIND[,...]", value_parser = card)]
+    cards: Vec<Choice>,
+}
+
+/// What is said of one network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Choice {
+    /// That there is none.
+    None,
+    /// What it is.
+    Card(Card),
+}
+
+impl DeviceOptions {
+    /// The disks, opened and locked.
+    ///
+    /// # Errors
+    /// Refuses files that are no images, or are in use.
+    pub fn open_disks(&self) -> Result<Vec<SharedDisk>, Refused> {
+        let disks = self.disks.iter().map(SharedDisk::open);
+        disks.collect::<Result<_, _>>().map_err(Refused::because)
+    }
+
+    /// The network cards: those that were asked for, or one on the user network if nothing was said.
+    pub fn cards(&self) -> Vec<Card> {
+        if self.cards.is_empty() {
+            return vec![Card { mac: None, link: Link::User(user::Options::default()) }];
+        }
+        let cards = self.cards.iter().filter_map(|choice| match choice {
+            Choice::None => None,
+            Choice::Card(card) => Some(card.clone()),
+        });
+        cards.collect()
+    }
+}
+
+/// Reads a network option.
+fn card(text: &str) -> Result<Choice, String> {
+    let words = split(text);
+    let (kind, words) = words.split_first().ok_or("name the kind of network first")?;
+    let mut link = match kind.as_str() {
+        "none" if words.is_empty() => return Ok(Choice::None),
+        "user" => Some(Link::User(user::Options::default())),
+        "socket" => None,
+        _ => return Err("the network is none, user or socket".to_owned()),
+    };
+    let mut mac = None;
+    for word in words {
+        match (word.split_once('='), &mut link) {
+            (Some(("mac", address)), _) => mac = Some(address.parse()?),
+            (Some(("hostfwd", rule)), Some(Link::User(options))) => options.forwards.push(forward(rule)?),
+            (Some(("listen", path)), None) => link = Some(Link::Stream(End::Listen(path.into()))),
+            (Some(("connect", path)), None) => link = Some(Link::Stream(End::Connect(path.into()))),
+            _ => return Err(format!("`{word}` does not go with {kind}; see --help")),
+        }
+    }
+    let link = link.ok_or("a socket needs listen=PATH or connect=PATH")?;
+    Ok(Choice::Card(Card { mac, link }))
+}
+
+/// Reads `tcp:[HOST]:PORT-[GUEST]:PORT`. Without a host's address only the host itself reaches the port.
+fn forward(rule: &str) -> Result<Forward, String> {
+    let bad = || format!("`{rule}` is not understood; write it like tcp::2222-:22");
+    let (host, guest) = rule.split_once('-').ok_or_else(bad)?;
+    let (protocol, host) = host.split_once(':').ok_or_else(bad)?;
+    let protocol = match protocol {
+        "tcp" | "" => Protocol::Tcp,
+        _ => return Err(format!("`{protocol}` cannot be forwarded; only tcp can")),
+    };
+    let (address, port) = host.rsplit_once(':').ok_or_else(bad)?;
+    let address = if address.is_empty() { Ok(Ipv4Addr::LOCALHOST) } else { address.parse() };
+    let host = SocketAddrV4::new(address.map_err(|_| bad())?, port.parse().map_err(|_| bad())?);
+    let (address, port) = guest.rsplit_once(':').ok_or_else(bad)?;
+    if !address.is_empty() && address.parse() != Ok(user::GUEST) {
+        return Err(format!("the guest's address is {}, or left out", user::GUEST));
+    }
+    Ok(Forward { protocol, host, guest: port.parse().map_err(|_| bad())? })
+}
+
+/// Reads a disk option. A comma in the file's name is written twice.
+fn image(text: &str) -> Result<Image, String> {
+    let mut words = split(text).into_iter();
+    let file = words.next().filter(|file| !file.is_empty()).ok_or("name the image's file first")?;
+    let mut image = Image { file: file.into(), format: None, read_only: false, snapshot: false };
+    for word in words {
+        match word.split_once('=').unwrap_or((&word, "on")) {
+            ("ro" | "readonly", value) => image.read_only = switch(value)?,
+            ("snapshot", value) => image.snapshot = switch(value)?,
+            ("format", "raw") => image.format = Some(Format::Raw),
+            ("format", "qcow2") => image.format = Some(Format::Qcow2),
+            ("format", other) => {
+                return Err(format!("the format `{other}` is not known; write raw or qcow2"));
+            }
+            _ => return Err(format!("`{word}` is not known; write ro, format= or snapshot=")),
+        }
+    }
+    Ok(image)
+}
+
+fn switch(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{value}` is neither on nor off")),
+    }
+}
+
+/// The words between single commas.
+fn split(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let last = words.last_mut().expect("there is one from the start");
+        if character != ',' {
+            last.push(character);
+        } else if characters.next_if_eq(&',').is_some() {
+            last.push(',');
+        } else {
+            words.push(String::new());
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn disks_have_options() {
+        let read = |text| image(text).unwrap();
+        let plain = Image { file: "a.img".into(), format: None, read_only: false, snapshot: false };
+        assert_eq!(read("a.img"), plain);
+        assert!(read("a.img,snapshot=on,format=qcow2").snapshot);
+        assert!(read("a.img,ro,format=raw").read_only);
+        assert!(!read("a.img,ro=off").read_only);
+        assert_eq!(read("a,,b,ro").file, PathBuf::from("a,b"));
+        for bad in ["", ",ro", "a,rw", "a,ro=perhaps", "a,format=vmdk", "a,"] {
+            assert!(image(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_have_options() {
+        assert_eq!(card("none"), Ok(Choice::None));
+        let Ok(Choice::Card(one)) =
+            card("user,mac=52:54:00:00:00:09,hostfwd=tcp::2222-:22,hostfwd=tcp:0.0.0.0:80-10.0.2.15:8080")
+        else {
+            panic!("not a card");
+        };
+        assert_eq!(one.mac.map(|mac| mac.to_string()).as_deref(), Some("52:54:00:00:00:09"));
+        let Link::User(options) = one.link else { panic!("another network") };
+        let ports: Vec<_> = options.forwards.iter().map(|rule| (rule.host.to_string(), rule.guest)).collect();
+        assert_eq!(ports, [("127.0.0.1:2222".to_owned(), 22), ("0.0.0.0:80".to_owned(), 8080)]);
+        let bad =
+            ["", "none,mac=1", "tap", "user,x", "user,mac=1", "user,hostfwd=2222", "user,hostfwd=udp::1-:2"];
+        for bad in bad.into_iter().chain(["user,hostfwd=tcp::1-10.0.0.1:2", "user,hostfwd=tcp::99999-:2"]) {
+            assert!(card(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Disks and networks of a whole machine with Debian's kernel: what the guest writes is on the host, and what the host
+//! serves is in the guest. Nothing leaves this machine. The image comes from the cache, or is made by apt.
+
+mod host;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::thread;
+
+use host::{myvmm, text};
+use tempfile::NamedTempFile;
+
+/// Runs a script in the guest and gives what it printed.
+fn guest(arguments: &[&str], script: &str) -> String {
+    let output = myvmm(["debian", "--run", script]).args(arguments).output().unwrap();
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}\n{}", text(&output.stderr));
+    printed
+}
+
+fn assert_lines(printed: &str, expected: &[&str]) {
+    let mut lines = printed.lines().map(str::trim_end);
+    for expected in expected {
+        assert!(lines.any(|line| line.contains(expected)), "no `{expected}` in its place in:\n{printed}");
+    }
+}
+
+fn blank(size: u64) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(size).unwrap();
+    file
+}
+
+#[test]
+fn what_the_guest_writes_is_in_the_images() {
+    let (first, second, third) = (blank(16 << 20), blank(8 << 20), blank(1 << 20));
+    let paths = [&first, &second, &third].map(|file| file.path().to_str().unwrap());
+    let disks = [paths[0].to_owned(), format!("{},snapshot=on", paths[1]), format!("{},ro", paths[2])];
+    let arguments: Vec<&str> = disks.iter().flat_map(|disk| ["--disk", disk.as_str()]).collect();
+    let script = "
+        grep -c . /sys/block/vd*/size | wc -l
+        yes 0123456789abcde | dd of=/dev/vda bs=64k count=100 iflag=fullblock seek=3 conv=fsync 2> /dev/null
+        yes gone | dd of=/dev/vdb bs=4k count=100 iflag=fullblock conv=fsync 2> /dev/null
+        dd if=/dev/vdb bs=5 count=1 2> /dev/null
+        dd if=/dev/zero of=/dev/vdc bs=512 count=1 2>&1 | grep -o -i 'not permitted\\|read-only'
+        cat /sys/block/vdc/ro";
+    let printed = guest(&arguments, script);
+    let lines: Vec<&str> = printed.lines().map(str::trim_end).filter(|line| !line.starts_with('[')).collect();
+    assert_lines(&printed, &["3", "gone"]);
+    assert!(lines.contains(&"1"), "{printed}");
+    let bytes = std::fs::read(first.path()).unwrap();
+    let (before, rest) = bytes.split_at(3 << 16);
+    let (written, after) = rest.split_at(100 << 16);
+    assert!(before.iter().chain(after).all(|byte| *byte == 0));
+    assert!(written.chunks(16).all(|chunk| chunk == b"0123456789abcde\n"));
+    assert!(std::fs::read(second.path()).unwrap().iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn an_image_in_use_is_refused() {
+    let file = blank(1 << 20);
+    let path = file.path().to_str().unwrap();
+    let twice = ["debian", "--disk", path, "--disk", path];
+    let output = myvmm(twice).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("in use"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_qcow2_image_is_clean_after_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("disk.qcow2");
+    let path = file.to_str().unwrap();
+    let image = |arguments: &[&str]| Command::new("qemu-img").args(arguments).arg(path).output();
+    let Ok(made) = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", path, "64M"]).output()
+    else {
+        eprintln!("SKIPPED: qemu-img is not installed, so nothing shows that qcow2 images stay clean");
+        return;
+    };
+    assert!(made.status.success());
+    let disk = format!("{path},format=qcow2");
+    let write = "yes x | dd of=/dev/vda bs=1M count=20 iflag=fullblock conv=fsync 2> /dev/null; dd if=/dev/vda bs=1M count=20 2> /dev/null | sha256sum";
+    let sum = guest(&["--disk", &disk], write);
+    let checked = image(&["check", "-q"]).unwrap();
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let read = guest(&["--disk", &disk], "dd if=/dev/vda bs=1M count=20 2> /dev/null | sha256sum");
+    let sum = sum.lines().find(|line| line.trim_end().ends_with('-')).unwrap();
+    assert_lines(&read, &[sum.trim_end()]);
+}
+
+#[test]
+fn the_guest_has_a_lease_and_fetches_from_the_host() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let content: Vec<u8> = (0..5_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let copy = NamedTempFile::new().unwrap();
+    std::fs::write(copy.path(), &content).unwrap();
+    let summed = Command::new("sha256sum").arg(copy.path()).output().unwrap();
+    let sum = text(&summed.stdout)[..64].to_owned();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        assert!(stream.read(&mut request).unwrap() > 0);
+        write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", content.len()).unwrap();
+        stream.write_all(&content).unwrap();
+    });
+    let script = format!(
+        "ip addr show eth0
+        cat /etc/resolv.conf
+        ping -c 1 10.0.2.2 | grep received
+        wget -q -O /tmp/x http://10.0.2.2:{port}/x
+        sha256sum /tmp/x"
+    );
+    let printed = guest(&[], &script);
+    assert_lines(&printed, &["inet 10.0.2.15/24", "nameserver 10.0.2.3", "1 packets received", &sum]);
+    server.join().unwrap();
+}
+
+#[test]
+fn without_a_network_there_is_none() {
+    let printed = guest(&["--net", "none"], "ls /sys/class/net; echo end");
+    assert_lines(&printed, &["lo", "end"]);
+    assert!(!printed.contains("eth0"));
+}
