@@ -27,6 +27,13 @@ pub struct Hot {
     pub facts: Facts,
 }
 
+/// What makes two blocks the same, though one may have been dropped and translated anew.
+type Content = (Key, Va, Vec<u32>);
+
+fn content(block: &Block) -> Content {
+    (block.key, block.va, block.steps.iter().map(|step| step.word).collect())
+}
+
 /// A view of a machine.
 #[derive(Clone)]
 pub struct Observer {
@@ -43,13 +50,11 @@ impl Observer {
     /// the hottest. There are none if the machine's blocks do not count.
     pub fn hottest(&self, count: usize, wanted: impl Fn(&Block) -> bool) -> Vec<Hot> {
         let cache = self.machine.cache();
-        // A block that was dropped and translated anew is the same if its words are.
-        let mut sums: HashMap<(Key, Va, Vec<u32>), (Arc<Block>, u64)> = HashMap::new();
+        let mut sums: HashMap<Content, (Arc<Block>, u64)> = HashMap::new();
         for (placed, entered) in cache.history().into_iter().flat_map(|history| history.iter()) {
             let block = &placed.block;
             if entered > 0 && wanted(block) {
-                let words = block.steps.iter().map(|step| step.word).collect();
-                let sum = sums.entry((block.key, block.va, words)).or_insert((Arc::clone(block), 0));
+                let sum = sums.entry(content(block)).or_insert((Arc::clone(block), 0));
                 *sum = (Arc::clone(block), sum.1 + entered);
             }
         }

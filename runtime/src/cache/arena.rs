@@ -1,12 +1,15 @@
-//! The memory that generated code is in: one memfd mapped twice, once to write and once to execute, so
-//! that no page is ever both. Its size and addresses never change. It is filled region by region.
+//! The memory that generated code is in: the same pages mapped twice, once to write and once to execute,
+//! so that no mapping is ever both. Its size and addresses never change. It is filled region by region.
+//! The pages are anonymous and not those of a file, because Linux `perf` asks for the names of generated
+//! code only where no file is mapped.
 #![expect(unsafe_code, reason = "executable memory is mapped and patched here")]
 
-use std::fs::File;
+use std::ops::{Deref, DerefMut};
+use std::ptr::null_mut;
+use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap_anonymous, mprotect, mremap, munmap};
 use translator::code::{Code, Routine};
 use translator::emit::{Routines, routines};
 
@@ -19,10 +22,61 @@ const ARENA_BYTES: usize = ROUTINE_BYTES + REGIONS * REGION_BYTES;
 /// Blocks begin at cache lines.
 const ALIGNMENT: usize = 64;
 
+/// A mapping of [`ARENA_BYTES`] bytes.
+struct Mapping(*mut u8);
+
+// SAFETY: the mapping belongs to the value, wherever that goes.
+unsafe impl Send for Mapping {}
+// SAFETY: through a shared reference the bytes are only read, but for the atomic stores of `Arena`.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// New memory that can be written.
+    fn new() -> std::io::Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the host chooses an address at which there is nothing.
+        let start = unsafe { mmap_anonymous(null_mut(), ARENA_BYTES, protection, MapFlags::SHARED)? };
+        Ok(Self(start.cast()))
+    }
+
+    /// The same memory again, to execute.
+    fn executable(&self) -> std::io::Result<Self> {
+        // SAFETY: with an old length of 0, mremap leaves a shared mapping alone and makes another one.
+        let start = unsafe { mremap(self.0.cast(), 0, ARENA_BYTES, MremapFlags::MAYMOVE)? };
+        let again = Self(start.cast());
+        // SAFETY: nobody else knows the new mapping.
+        unsafe { mprotect(start, ARENA_BYTES, MprotectFlags::READ | MprotectFlags::EXEC)? };
+        Ok(again)
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping is that long, can be read, and lasts as long as the value.
+        unsafe { slice::from_raw_parts(self.0, ARENA_BYTES) }
+    }
+}
+
+impl DerefMut for Mapping {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and only the writable mapping is ever borrowed so.
+        unsafe { slice::from_raw_parts_mut(self.0, ARENA_BYTES) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is the value's own. A host that cannot unmap it keeps it.
+        let _ = unsafe { munmap(self.0.cast(), ARENA_BYTES) };
+    }
+}
+
 /// Executable memory.
 pub struct Arena {
-    write: MmapMut,
-    execute: Mmap,
+    write: Mapping,
+    execute: Mapping,
     routines: Routines,
     region: usize,
     /// The next free byte of the current region.
@@ -44,12 +98,8 @@ impl Arena {
     /// # Errors
     /// Fails if the host gives no memory, or none that can be executed.
     pub fn new() -> std::io::Result<Self> {
-        let file = File::from(memfd_create("code-cache", MemfdFlags::CLOEXEC)?);
-        ftruncate(&file, ARENA_BYTES as u64)?;
-        // SAFETY: the memfd was made here and is known to nobody else, so it cannot be cut short.
-        let write = unsafe { MmapOptions::new().len(ARENA_BYTES).map_mut(&file)? };
-        // SAFETY: as above.
-        let execute = unsafe { MmapOptions::new().len(ARENA_BYTES).map_exec(&file)? };
+        let write = Mapping::new()?;
+        let execute = write.executable()?;
         let mut arena = Self { write, execute, routines: routines(), region: 0, next: ROUTINE_BYTES };
         assert!(arena.routines.bytes.len() <= ROUTINE_BYTES, "the shared routines fit their place");
         let bytes = std::mem::take(&mut arena.routines.bytes);
