@@ -11,10 +11,11 @@ use runtime::vm::VmError;
 /// The exit codes, for `--help`.
 pub const CODES: &str = "\
 Exit codes:
-  0  the guest turned its power off, or the user left with Ctrl-A x
+  0  the guest turned its power off, the user left with Ctrl-A x, or all programs ended well
   1  myvmm failed, or the host failed it
   2  the command line or a file it names was refused
-  3  the guest's kernel panicked
+  3  the guest's kernel panicked, or a program did what cannot be
+  A program's own exit code is passed on; of several, the first that is not 0.
   Ended by a signal, myvmm passes the signal on, once the terminal is as it was.";
 
 /// Myvmm, or the host below it, failed.

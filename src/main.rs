@@ -7,6 +7,7 @@ mod console;
 mod exit;
 mod guest_code;
 mod options;
+mod program;
 mod rendering;
 mod report;
 mod session;
@@ -14,14 +15,22 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-/// Runs MIPS64 Linux machines on x86-64 by dynamic binary translation.
+/// Runs MIPS programs and MIPS64 Linux machines on x86-64 by dynamic binary translation.
 #[derive(Debug, Parser)]
-#[command(version, after_help = exit::CODES, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    version,
+    after_help = exit::CODES,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    programs: cmd::program::Programs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -33,10 +42,13 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::report_panics();
-    let result = match Cli::parse().command {
-        Command::Run(run) => run.execute(),
-        Command::Debian(debian) => debian.execute(),
-        Command::Dump(dump) => dump.execute(),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
+        Some(Command::Run(run)) => run.execute(),
+        Some(Command::Debian(debian)) => debian.execute(),
+        Some(Command::Dump(dump)) => dump.execute(),
+        None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))
 }

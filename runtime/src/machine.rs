@@ -1,7 +1,7 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use translator::addr::Pa;
@@ -26,6 +26,17 @@ pub enum Clock {
     Host,
     /// The number of guest instructions that ran: repeatable.
     Instructions,
+}
+
+/// Who answers the guest's exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceptions {
+    /// The guest's own handlers, at the vectors of the architecture.
+    Guest,
+    /// System calls leave to whoever runs the vCPU; the guest's handlers answer the rest.
+    HostCalls,
+    /// All but interrupts leave to whoever runs the vCPU: the guest has no handlers.
+    Host,
 }
 
 /// What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake it.
@@ -198,7 +209,10 @@ pub struct Machine {
     cache: Mutex<Cache>,
     /// Held for reading by every vCPU that is in generated code, and for writing while a region of
     /// the arena is emptied. It is taken before the cache's lock.
-    pub running_code: RwLock<()>,
+    running_code: RwLock<()>,
+    /// How many threads want every vCPU out of generated code. It outlasts the alarm, which a vCPU may
+    /// take back just before it enters.
+    wanted_alone: AtomicU32,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
     /// The pages that code was made from since the machine started, in order: every vCPU takes its
@@ -212,8 +226,10 @@ pub struct Machine {
     pub clock: Clock,
     /// Where events are written, if anywhere.
     pub trace: Option<Trace>,
-    /// Wakes vCPUs when their timers are due.
-    pub alarm_clock: AlarmClock,
+    /// Who answers exceptions.
+    pub exceptions: Exceptions,
+    /// Wakes vCPUs when their timers are due, by the host's clock.
+    pub alarm_clock: Option<AlarmClock>,
     started: Instant,
 }
 
@@ -230,49 +246,83 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        Self::traced(model, fixed_mode, ram, bus, control, clock, None)
+        Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest).map(Arc::new)
     }
 
-    /// As [`Machine::new`], with events written to `trace`.
+    /// As [`Machine::new`], with the choice of who answers exceptions.
     ///
     /// # Errors
     /// As [`Machine::new`].
-    pub fn traced(
+    pub fn with_exceptions(
         model: &'static Model,
         fixed_mode: Mode,
         ram: Arc<Ram>,
         bus: Bus,
         control: Arc<Control>,
         clock: Clock,
-        trace: Option<Trace>,
-    ) -> std::io::Result<Arc<Self>> {
+        exceptions: Exceptions,
+    ) -> std::io::Result<Self> {
+        // The clock of instructions is looked at by the run loop alone.
+        let alarm_clock = match clock {
+            Clock::Host => Some(AlarmClock::new(Arc::clone(&control))?),
+            Clock::Instructions => None,
+        };
         let mut cache = Cache::new()?;
         if fixed_mode.contains(Mode::PROFILED) {
             cache.keep_history();
         }
-        Ok(Arc::new(Self {
+        Ok(Self {
             model,
             fixed_mode,
             pages: PageFlags::new(ram.top()),
             ram,
             bus,
-            alarm_clock: AlarmClock::new(Arc::clone(&control))?,
+            exceptions,
+            alarm_clock,
             control,
             cache: Mutex::new(cache),
             running_code: RwLock::new(()),
+            wanted_alone: AtomicU32::new(0),
             arena_epoch: AtomicU64::new(0),
             code_pages: Mutex::default(),
             code_page_count: AtomicUsize::new(0),
             code_epoch: AtomicU64::new(0),
             clock,
-            trace,
+            trace: None,
             started: Instant::now(),
-        }))
+        })
+    }
+
+    /// The machine with its events written to `trace`.
+    #[must_use]
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The code cache, locked. No other lock is taken while it is held.
     pub fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a vCPU run guest code as long as the guard lives.
+    pub(crate) fn run_code(&self) -> RwLockReadGuard<'_, ()> {
+        loop {
+            let guard = self.running_code.read().unwrap_or_else(PoisonError::into_inner);
+            if self.wanted_alone.load(Ordering::SeqCst) == 0 {
+                return guard;
+            }
+            drop(guard);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until no vCPU runs guest code, and keeps it so as long as the guard lives.
+    pub(crate) fn stop_code(&self) -> RwLockWriteGuard<'_, ()> {
+        self.wanted_alone.fetch_add(1, Ordering::SeqCst);
+        self.control.ring_all();
+        let guard = self.running_code.write().unwrap_or_else(PoisonError::into_inner);
+        self.wanted_alone.fetch_sub(1, Ordering::SeqCst);
+        guard
     }
 
     /// Marks the page of `pa` as one that code is made from. When this returns, every later store to
@@ -283,11 +333,7 @@ impl Machine {
         }
         // Another vCPU may be in generated code with a write entry for the page, so all of them are
         // called out of it first.
-        let others = self.control.vcpus() > 1;
-        if others {
-            self.control.ring_all();
-        }
-        let _alone = others.then(|| self.running_code.write().unwrap_or_else(PoisonError::into_inner));
+        let _alone = (self.control.vcpus() > 1).then(|| self.stop_code());
         if self.pages.set(pa, PageFlags::CODE) {
             let mut pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
             pages.push(pa.page());

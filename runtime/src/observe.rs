@@ -106,12 +106,12 @@ impl Observer {
 
 /// The name of the kernel's place `va`, or nothing for user code, whose names nobody knows.
 pub fn place(symbols: &Symbols, va: Va, mode: Mode) -> Option<String> {
-    mode.is_kernel().then(|| symbols.lookup(va))?.map(|place| place.to_string())
+    mode.is_kernel().then(|| symbols.function(va))?.map(|place| place.to_string())
 }
 
 /// The name under which a profile adds up what runs at `va`.
 fn function(symbols: &Symbols, va: Va, mode: Mode) -> String {
-    match mode.is_kernel().then(|| symbols.lookup(va)).flatten() {
+    match mode.is_kernel().then(|| symbols.function(va)).flatten() {
         Some(place) => format!("guest:{}", place.name),
         None if mode.is_kernel() => format!("guest:kernel {va}"),
         None => format!("guest:user {va}"),

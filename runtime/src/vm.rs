@@ -20,7 +20,7 @@ use crate::device::uart::SerialInput;
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
-use crate::machine::{Clock, Control, Ending, Machine};
+use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Ram, RamError};
 use crate::observe::Observer;
 use crate::trace::{Kinds, Trace};
@@ -143,8 +143,10 @@ impl Vm {
         mode.set(Mode::COUNTED, config.counted);
         mode.set(Mode::PROFILED, config.profiled);
         let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
-        let machine = Machine::traced(config.model, mode, ram, board.bus, control, Clock::Host, trace);
-        let machine = machine.map_err(VmError::Thread)?;
+        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
+        let machine =
+            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
+        let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
         let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
         vm.set_boot_state();
@@ -255,6 +257,8 @@ fn drive(vcpu: &mut Vcpu, engine: Engine) {
                 }
             }
             Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+            // The guest has handlers of its own.
+            Outcome::SystemCall | Outcome::Exception(_) => {}
         }
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod debian;
 pub mod dump;
+pub mod program;
 pub mod run;

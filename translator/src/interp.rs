@@ -264,12 +264,10 @@ pub fn run_block<E: Env>(env: &mut E, block: &Block, limit: usize) -> (usize, Re
 pub fn run_branch<E: Env>(env: &mut E, first: &Step, slot: &Step, pc: Va) -> (usize, Result<(), E::Stop>) {
     env.set_site(Site { pc, in_slot: false });
     let Some(insn) = first.insn else { return (0, Err(env.raise(Raise::ReservedInstruction))) };
-    let branch = match sem::branch(&mut Interpreter(env), insn) {
-        Ok(branch) => branch,
+    let (taken, target) = match branch_target(env, insn, pc) {
+        Ok(outcome) => outcome,
         Err(stop) => return (0, Err(stop)),
     };
-    let taken = branch.condition.is_none_or(|condition| condition != 0);
-    let target = if taken { target(pc, &branch) } else { pc + 8 };
     if !taken && insn.classes().contains(Classes::LIKELY) {
         env.cpu().pc = target.0;
         return (1, Ok(()));
@@ -280,6 +278,14 @@ pub fn run_branch<E: Env>(env: &mut E, first: &Step, slot: &Step, pc: Va) -> (us
     }
     env.cpu().pc = target.0;
     (2, Ok(()))
+}
+
+/// Whether the branch `insn` at `pc` is taken, and where it goes after its slot; its link register is
+/// written.
+pub fn branch_target<E: Env>(env: &mut E, insn: Insn, pc: Va) -> Result<(bool, Va), E::Stop> {
+    let branch = sem::branch(&mut Interpreter(env), insn)?;
+    let taken = branch.condition.is_none_or(|condition| condition != 0);
+    Ok((taken, if taken { target(pc, &branch) } else { pc + 8 }))
 }
 
 fn target(pc: Va, branch: &Branch<u64>) -> Va {

@@ -31,7 +31,10 @@ bitflags! {
         /// The block was fetched through the TLB, so its virtual address is not a constant.
         const MAPPED = 1 << 9;
         /// Blocks count how often they are entered.
-        const PROFILED = 1 << 10;
+        const PROFILED = 1 << 11;
+        /// Memory is flat, as bare programs expect it: 32-bit virtual addresses are physical ones, and
+        /// nothing is privileged.
+        const FLAT = 1 << 10;
     }
 }
 
@@ -40,12 +43,13 @@ impl Mode {
     pub const VIEW: Mode =
         Mode::USER.union(Mode::SUPERVISOR).union(Mode::WIDE_ADDRESSES).union(Mode::ERROR_LEVEL);
     /// The bits that stay as they are when Status changes.
-    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::PROFILED);
+    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT).union(Mode::PROFILED);
 
     /// The mode after Status became `status`; what Status does not say is kept from `self`.
     pub fn with_status(self, status: Status) -> Mode {
         let mut mode = self & Self::FIXED;
-        let kernel = status.intersects(Status::EXL | Status::ERL)
+        let kernel = self.contains(Mode::FLAT)
+            || status.intersects(Status::EXL | Status::ERL)
             || !status.intersects(Status::KSU_USER | Status::KSU_SUPERVISOR);
         let (wide_addresses, wide_operations) = if kernel {
             (status.contains(Status::KX), true)

@@ -34,11 +34,16 @@ const fn word(value: u32) -> u64 {
 /// attribute, from reset; Config1 an FPU and 4 KB direct-mapped caches with 128-byte lines, so that
 /// cache loops are short; Config3 a coherence manager (bit 29), page walker (24), UserLocal (13) and
 /// RI/XI (12); Config4 TLBINVF (IE = 2), KScratch 1 to 6 and 1024 TLB entries.
-pub static MIPS64R2: Model = Model {
+pub static MIPS64R2: Model = Model { lacks: Classes::PAIRED.union(Classes::HYPERCALL), ..WIDE };
+
+/// [`MIPS64R2`] for bare programs, which may call the hypervisor.
+pub static PROGRAM_MIPS64R2: Model = WIDE;
+
+const WIDE: Model = Model {
     name: "mips64r2",
     level: Level::R2,
     wide: true,
-    lacks: Classes::PAIRED.union(Classes::HYPERCALL),
+    lacks: Classes::PAIRED,
     registers: &[
         (Cp0::PRId, word(0x0001_0000)),
         (Cp0::Config, word(0x8000_4485)),
@@ -49,6 +54,23 @@ pub static MIPS64R2: Model = Model {
     ],
     fir: 0x0073_8900,
     tlb_entries: 1024,
+};
+
+/// A 32-bit CPU for bare programs, which is what MARS and SPIM show: a fixed mapping (Config.MT = 3),
+/// an FPU, and calls of the hypervisor.
+pub static PROGRAM_MIPS32R2: Model = Model {
+    name: "mips32r2",
+    level: Level::R2,
+    wide: false,
+    lacks: Classes::PAIRED,
+    registers: &[
+        (Cp0::PRId, word(0x0001_9300)),
+        (Cp0::Config, word(0x8000_0582)),
+        (Cp0::Config1, word(0x8000_0001)),
+        (Cp0::Config2, word(0x8000_0000)),
+    ],
+    fir: 0x0073_9300,
+    tlb_entries: 16,
 };
 
 impl Model {

@@ -41,6 +41,8 @@ struct Translation {
 
 struct Entry {
     block: Arc<Block>,
+    /// How often the block was reached while it had no translation.
+    runs: u32,
     translation: Option<Translation>,
 }
 
@@ -103,7 +105,7 @@ impl Cache {
             self.drop_untranslated();
         }
         self.pages.entry(block.key.pa.page_number()).or_default().push(block.key);
-        self.blocks.insert(block.key, Entry { block, translation: None });
+        self.blocks.insert(block.key, Entry { block, runs: 0, translation: None });
     }
 
     /// Blocks without host code are cheap to decode again.
@@ -114,6 +116,14 @@ impl Cache {
             keys.retain(|key| blocks.contains_key(key));
         }
         self.pages.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Counts one more run of the block with identity `key` and gives their number.
+    pub fn count_run(&mut self, key: &Key) -> u32 {
+        self.blocks.get_mut(key).map_or(0, |entry| {
+            entry.runs += 1;
+            entry.runs
+        })
     }
 
     /// Whether a translation of `code` needs a region to be emptied first.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use translator::addr::{PAGE_SIZE, Pa};
 
@@ -45,8 +45,8 @@ pub struct Ram {
     reservation: NonNull<u8>,
     reserved: u64,
     banks: Vec<Window>,
-    /// Kept so that RAM can later be shared or mapped copy-on-write.
-    _file: OwnedFd,
+    /// Says which pages were touched; RAM can later be shared or mapped copy-on-write by it.
+    file: OwnedFd,
 }
 
 // SAFETY: the mapping lives as long as the value and is only reached through atomics or by generated
@@ -78,7 +78,7 @@ impl Ram {
         }
         .map_err(host)?;
         let reservation = NonNull::new(reservation.cast()).ok_or(host(rustix::io::Errno::NOMEM))?;
-        let ram = Self { reservation, reserved, banks: banks.to_vec(), _file: file };
+        let ram = Self { reservation, reserved, banks: banks.to_vec(), file };
         ram.map_banks().map_err(host)?;
         Ok(ram)
     }
@@ -94,7 +94,7 @@ impl Ram {
                     bank.size as usize,
                     ProtFlags::READ | ProtFlags::WRITE,
                     MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE,
-                    &self._file,
+                    &self.file,
                     offset,
                 )?;
             }
@@ -122,6 +122,29 @@ impl Ram {
     /// The first physical address above RAM.
     pub fn top(&self) -> u64 {
         self.banks.last().map_or(0, |b| b.base.0 + b.size)
+    }
+
+    /// The runs of pages that have ever been touched, in ascending order: the others are zero, and
+    /// need not be looked at. A host that does not know names everything.
+    pub fn populated(&self) -> Vec<Window> {
+        let mut runs = Vec::new();
+        let mut offset = 0;
+        for bank in &self.banks {
+            let end = offset + bank.size;
+            let mut at = offset;
+            while at < end {
+                let data = match seek(&self.file, SeekFrom::Data(at)) {
+                    Ok(data) if data < end => data,
+                    Ok(_) | Err(rustix::io::Errno::NXIO) => break,
+                    Err(_) => at,
+                };
+                let hole = seek(&self.file, SeekFrom::Hole(data)).map_or(end, |hole| hole.min(end));
+                runs.push(Window { base: bank.base + (data - offset), size: hole - data });
+                at = hole;
+            }
+            offset = end;
+        }
+        runs
     }
 
     /// Whether `bytes` bytes at `pa` are all in one bank.

@@ -37,6 +37,9 @@ const XKPHYS_CACHE: u64 = 7 << 59;
 /// What `va` is in `mode`.
 #[inline]
 pub fn classify(va: Va, mode: Mode) -> Segment {
+    if mode.contains(Mode::FLAT) {
+        return flat(va);
+    }
     let wide = mode.contains(Mode::WIDE_ADDRESSES);
     match va.0 {
         0..USEG_END if mode.contains(Mode::ERROR_LEVEL) && mode.is_kernel() => Segment::Unmapped(Pa(va.0)),
@@ -56,6 +59,12 @@ pub fn classify(va: Va, mode: Mode) -> Segment {
         XKSEG..CKSEG0 if wide && va.0 - XKSEG < SEGMENT_SIZE - USEG_END => Segment::Mapped,
         _ => Segment::Forbidden,
     }
+}
+
+/// Flat memory has the physical addresses of 32 bits; wider virtual addresses are errors.
+fn flat(va: Va) -> Segment {
+    let is_canonical = va.0 as i32 as u64 == va.0;
+    if is_canonical { Segment::Unmapped(Pa(u64::from(va.0 as u32))) } else { Segment::Forbidden }
 }
 
 /// The physical address of `va` if it lies in an unmapped segment of 64-bit kernel mode.
@@ -92,6 +101,9 @@ mod tests {
             (0xc000_00ff_8000_0000, kernel, Segment::Forbidden),
             (0xffff_ffff_c000_0000, Mode::SUPERVISOR, Segment::Mapped),
             (0xffff_ffff_e000_0000, Mode::SUPERVISOR, Segment::Forbidden),
+            (0x7fff_effc, Mode::FLAT, Segment::Unmapped(Pa(0x7fff_effc))),
+            (0xffff_ffff_8000_0180, Mode::FLAT, Segment::Unmapped(Pa(0x8000_0180))),
+            (0x8000_0180, Mode::FLAT, Segment::Forbidden),
         ];
         for (va, mode, expected) in cases {
             assert_eq!(classify(Va(va), mode), expected, "{va:#x} in {mode:?}");

@@ -7,6 +7,7 @@ use translator::mode::Mode;
 use translator::sem::system::CP0_DOUBLE;
 
 use super::{Stop, Vcpu};
+use crate::machine::Clock;
 use crate::mmu::tlb::Entry;
 use crate::trace::Kinds;
 
@@ -44,6 +45,15 @@ impl Vcpu {
         }
     }
 
+    /// A coprocessor 0 register as software would read it, without any effect.
+    pub fn shown_cp0(&self, register: Cp0) -> u64 {
+        match register {
+            Cp0::Count => self.count() as i32 as u64,
+            Cp0::Cause => self.cpu.cp0(Cp0::Cause) | self.pending_interrupts(),
+            _ => self.cpu.cp0(register),
+        }
+    }
+
     /// MTC0 and DMTC0 of a register whose write has effects.
     pub(super) fn write_cp0(&mut self, immediate: u32, value: u64) -> Result<(), Stop> {
         let (register, double) = decode(immediate);
@@ -51,8 +61,14 @@ impl Vcpu {
         match register {
             Cp0::Status => return self.write_status(value),
             Cp0::Cause => return self.write_cause(value),
-            Cp0::Count => self.set_count(value as u32),
-            Cp0::Compare => self.set_compare(value as u32),
+            Cp0::Count => {
+                self.set_count(value as u32);
+                return self.deadline_changed();
+            }
+            Cp0::Compare => {
+                self.set_compare(value as u32);
+                return self.deadline_changed();
+            }
             Cp0::EntryHi => return self.write_entry_hi(value),
             Cp0::EntryLo0 | Cp0::EntryLo1 => {
                 let low = value & u64::from(u32::MAX >> 2);
@@ -63,6 +79,14 @@ impl Vcpu {
             _ => self.cpu.set_cp0(register, value & writable),
         }
         Ok(())
+    }
+
+    /// By the clock of instructions the rest of the block may reach past the new deadline.
+    fn deadline_changed(&mut self) -> Result<(), Stop> {
+        match self.machine.clock {
+            Clock::Host => Ok(()),
+            Clock::Instructions => self.redispatch_after(),
+        }
     }
 
     fn write_status(&mut self, value: u64) -> Result<(), Stop> {

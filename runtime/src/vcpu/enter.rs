@@ -10,7 +10,7 @@ use translator::interp::Site;
 use translator::mode::Mode;
 use translator::stub::{Flow, Stub};
 
-use super::{Leave, Stop, Vcpu};
+use super::{Leave, Paid, Stop, Vcpu};
 
 /// What a stub gives to generated code, in rax and rdx.
 #[repr(C)]
@@ -46,7 +46,8 @@ impl Vcpu {
     ///
     /// # Safety
     /// `entry` must be the host address of a block that the machine's cache holds, for this vCPU's
-    /// mode, and nothing may overwrite the arena's regions meanwhile: the caller holds `running_code`.
+    /// mode, and nothing may overwrite the arena's regions meanwhile: the caller holds the guard of
+    /// `Machine::run_code`.
     pub(super) unsafe fn enter(&mut self, entry: u64, way_in: u64) -> ExitReason {
         let cpu = std::ptr::from_mut(self).cast::<Cpu>();
         // SAFETY: the address is the arena's way in, a function of this type that was emitted for it.
@@ -62,7 +63,12 @@ impl Vcpu {
         let place = Place::unpack(self.cpu.place);
         let pc = Va(self.cpu.pc & !PAGE_OFFSET_MASK | place.offset);
         self.site = Site { pc, in_slot: place.in_slot };
-        let stop = match self.run_stub(stub, args, immediate) {
+        if self.machine.fixed_mode.contains(Mode::COUNTED) {
+            self.paid = Paid::AllBut(1 + place.remaining);
+        }
+        let result = self.run_stub(stub, args, immediate);
+        self.paid = Paid::All;
+        let stop = match result {
             Ok(value) => return (value, Flow::Next),
             Err(stop) => stop,
         };
@@ -78,11 +84,8 @@ impl Vcpu {
 
     /// Gives back what a counted block paid for the steps that did not run.
     fn refund(&mut self, place: Place, stop: Stop) {
-        let not_run = match stop {
-            Stop::Exception => 1,
-            Stop::Leave(Leave::Interpret) => 1 + u32::from(place.in_slot),
-            Stop::Redispatch | Stop::Leave(_) => 0,
-        };
+        let branch_too = matches!(stop, Stop::Leave(Leave::Interpret)) && place.in_slot;
+        let not_run = u32::from(!stop.is_finished()) + u32::from(branch_too);
         if self.machine.fixed_mode.contains(Mode::COUNTED) {
             self.cpu.budget += i64::from(not_run + place.remaining);
         }

@@ -7,7 +7,8 @@ use translator::cp0::{Cause, Cp0, ENTRY_HI_ASID, IP_SHIFT, Status};
 use translator::exception::Exception;
 use translator::float::FloatException;
 
-use super::{Stop, Vcpu};
+use super::{Leave, Stop, Vcpu};
+use crate::machine::Exceptions;
 
 /// The base of the vectors while Status.BEV is set.
 const BOOT_VECTORS: u64 = 0xffff_ffff_bfc0_0200;
@@ -17,10 +18,25 @@ const OFFSET_GENERAL: u64 = 0x180;
 const OFFSET_INTERRUPT: u64 = 0x200;
 
 impl Vcpu {
-    /// Enters the handler of `exception`, raised by the instruction at the current site.
+    /// Enters the handler of `exception`, raised by the instruction at the current site, or leaves if
+    /// the guest is not the one to handle it.
     pub(super) fn raise(&mut self, exception: Exception) -> Stop {
+        match (self.machine.exceptions, exception) {
+            (Exceptions::Guest, _) => {}
+            (_, Exception::Syscall) => return self.leave_after(Leave::SystemCall),
+            (Exceptions::HostCalls, _) => {}
+            (Exceptions::Host, _) => return self.report(exception),
+        }
         self.enter_exception(exception);
         Stop::Exception
+    }
+
+    /// Leaves with an exception. Nothing is changed but the program counter.
+    fn report(&mut self, exception: Exception) -> Stop {
+        *self.statistics.exceptions.entry(exception.name()).or_default() += 1;
+        let back = if self.site.in_slot { 4 } else { 0 };
+        self.cpu.pc = self.site.pc.0.wrapping_sub(back);
+        Stop::Leave(Leave::Exception(exception))
     }
 
     /// The exception of an enabled floating-point condition.

@@ -1,12 +1,11 @@
 //! The loop around generated code: translate what is missing, join links, and handle every way out.
 #![expect(unsafe_code, reason = "entries from the cache are run")]
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use translator::addr::Va;
-use translator::block::{End, Key};
+use translator::block::{Block, End, Key};
 use translator::code::ExitReason;
 use translator::emit::emit;
 use translator::interp::Site;
@@ -20,45 +19,45 @@ use crate::trace::Kinds;
 enum Next {
     /// Host code.
     Code { key: Key, entry: u64, bound: bool },
-    /// A pair of instructions that only the interpreter runs.
-    Interpret,
+    /// This many instructions that the interpreter runs.
+    Interpret(u64),
 }
 
 impl Vcpu {
-    /// Runs generated code until about `limit` instructions have run, the alarm is raised or the guest
-    /// leaves. What ran is counted only if blocks count.
-    pub(super) fn run_code(&mut self, limit: u64) -> (u64, Option<Leave>) {
+    /// Runs generated code until the budget is used up, the alarm is raised or the guest leaves. If
+    /// blocks do not count, the budget pays only for what is interpreted. A block is translated when it
+    /// has been reached more than `threshold` times, and interpreted until then.
+    pub(super) fn run_code(&mut self, threshold: u32) -> Option<Leave> {
         let counted = self.machine.fixed_mode.contains(Mode::COUNTED);
-        let budget = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.granted += budget as u64;
-        self.cpu.budget += budget;
-        let before = self.cpu.budget;
-        let left = self.run_until_left(counted);
+        let left = self.run_until_left(counted, threshold);
         self.settle_float();
-        let ran = (before - self.cpu.budget) as u64;
-        // What was not used is not granted.
-        self.granted -= self.cpu.budget as u64;
-        self.cpu.budget = 0;
-        self.statistics.instructions += ran;
-        (ran, left)
+        left
     }
 
-    fn run_until_left(&mut self, counted: bool) -> Option<Leave> {
+    fn run_until_left(&mut self, counted: bool, threshold: u32) -> Option<Leave> {
         let mut link = None;
         loop {
             if self.has_alarm() || counted && self.cpu.budget <= 0 {
                 return None;
             }
-            let Ok(next) = self.next_code() else {
-                link = None;
-                continue;
-            };
-            let Next::Code { key, entry, bound } = next else {
-                link = None;
-                if let Some(why) = self.interpret_some(1) {
-                    return Some(why);
+            let next = match self.next_code(threshold) {
+                Ok(next) => next,
+                Err(Stop::Leave(why)) => return Some(why),
+                Err(_) => {
+                    link = None;
+                    continue;
                 }
-                continue;
+            };
+            let (key, entry, bound) = match next {
+                Next::Code { key, entry, bound } => (key, entry, bound),
+                Next::Interpret(count) => {
+                    link = None;
+                    let room = if counted { self.cpu.budget as u64 } else { u64::MAX };
+                    if let Some(why) = self.interpret_some(count.min(room)) {
+                        return Some(why);
+                    }
+                    continue;
+                }
             };
             match link.take() {
                 Some(link) => self.machine.cache().join(link, &key),
@@ -77,10 +76,8 @@ impl Vcpu {
                 }
                 ExitReason::Budget => {
                     self.count_exit("budget");
-                    match u64::try_from(self.cpu.budget) {
-                        Ok(0) | Err(_) => return None,
-                        Ok(rest) => return self.interpret_some(rest),
-                    }
+                    // Nothing is left if the block before used up the budget to the last.
+                    return self.interpret_some(self.cpu.budget.max(0) as u64);
                 }
                 ExitReason::Leave => match self.left.take() {
                     Some(why @ Leave::Interpret) => {
@@ -103,20 +100,16 @@ impl Vcpu {
         self.trace(Kinds::EXIT, Va(self.cpu.pc), || reason.to_owned());
     }
 
-    /// Interprets at least `limit` instructions and pays for them.
+    /// Interprets `limit` instructions, plus a delay slot.
     fn interpret_some(&mut self, limit: u64) -> Option<Leave> {
         self.settle_float();
-        let counted = self.statistics.instructions;
-        let (ran, left) = self.interpret(limit);
-        self.statistics.instructions = counted;
-        self.cpu.budget -= ran as i64;
-        left
+        self.interpret(limit)
     }
 
     /// Runs the block at `entry`, unless it has been dropped since it was found.
     fn run_entry(&mut self, key: &Key, entry: u64) -> ExitReason {
         let machine = std::sync::Arc::clone(&self.machine);
-        let _running = machine.running_code.read().unwrap_or_else(PoisonError::into_inner);
+        let _running = machine.run_code();
         self.refresh_jumps();
         self.refresh_writes();
         let way_in = {
@@ -140,9 +133,14 @@ impl Vcpu {
         }
     }
 
-    /// The host code at the program counter, translated if it is new. An error has entered an
+    /// Whether `block` has been reached more than `threshold` times.
+    fn is_warm(&self, block: &Block, threshold: u32) -> bool {
+        threshold == 0 || self.machine.cache().count_run(&block.key) > threshold
+    }
+
+    /// The host code at the program counter, translated if it is new and warm. An error has entered an
     /// exception.
-    fn next_code(&mut self) -> Result<Next, Stop> {
+    fn next_code(&mut self, threshold: u32) -> Result<Next, Stop> {
         let va = Va(self.cpu.pc);
         self.site = Site { pc: va, in_slot: false };
         let (pa, mapped, global) = self.fetch_place(va)?;
@@ -153,7 +151,10 @@ impl Vcpu {
         }
         let block = self.find_or_decode(key, va)?;
         if matches!(block.end, End::Interpret) {
-            return Ok(Next::Interpret);
+            return Ok(Next::Interpret(1));
+        }
+        if !self.is_warm(&block, threshold) {
+            return Ok(Next::Interpret(block.steps.len() as u64));
         }
         let begin = Instant::now();
         let code = emit(&block, &ir::build(&block));
@@ -167,7 +168,7 @@ impl Vcpu {
                 self.trace_block(&block, &code, entry);
                 Ok(Next::Code { key, entry, bound })
             }
-            None => self.next_code(),
+            None => self.next_code(threshold),
         }
     }
 }
@@ -175,8 +176,7 @@ impl Vcpu {
 impl crate::machine::Machine {
     /// Empties the oldest region of the arena, once every vCPU has left generated code.
     fn make_room(&self) {
-        self.control.ring_all();
-        let _alone = self.running_code.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.stop_code();
         self.cache().empty_next_region();
         self.arena_epoch.fetch_add(1, Ordering::AcqRel);
     }

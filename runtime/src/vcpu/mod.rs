@@ -7,6 +7,7 @@ mod exception;
 mod interp;
 mod jit;
 mod memory;
+mod persist;
 mod run;
 mod statistics;
 mod stub;
@@ -16,9 +17,11 @@ mod trace;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use translator::addr::Va;
 use translator::block::Block;
 use translator::cp0::Cp0;
 use translator::cpu::Cpu;
+use translator::exception::Exception;
 use translator::float::Rules;
 use translator::interp::Site;
 use translator::mode::Mode;
@@ -27,6 +30,7 @@ use crate::machine::{Doorbell, Machine};
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
 
+pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
 pub use statistics::{Planned, Statistics, StubCalls};
 
@@ -48,6 +52,11 @@ pub enum Leave {
     Wait,
     /// The guest called the hypervisor.
     Hypercall(u32),
+    /// The guest asks for a service; the program counter is after the instruction.
+    SystemCall,
+    /// The instruction raised an exception that is not the guest's to handle. The program counter is
+    /// where an exception return would go: at the instruction, or at the branch before it.
+    Exception(Exception),
     /// The instruction has not run, and the block that begins with it must be interpreted.
     Interpret,
 }
@@ -58,9 +67,29 @@ impl Leave {
         match self {
             Leave::Wait => "wait",
             Leave::Hypercall(_) => "hypercall",
+            Leave::SystemCall => "system call",
+            Leave::Exception(_) => "exception",
             Leave::Interpret => "interpret",
         }
     }
+}
+
+impl Stop {
+    /// Whether the instruction that stopped did all it does.
+    const fn is_finished(self) -> bool {
+        !matches!(self, Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret))
+    }
+}
+
+/// Which of the instructions that the budget has paid for have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paid {
+    /// All, and no others.
+    All,
+    /// All, and the interpreter is in the block that began here, which is paid for at its end.
+    Before(Va),
+    /// All but so many of the running block.
+    AllBut(u32),
 }
 
 /// A block that ran lately, found by virtual address.
@@ -99,6 +128,10 @@ pub struct Vcpu {
     code_pages_seen: usize,
     /// How many instructions were granted in all; what is left is in `cpu.budget`.
     granted: u64,
+    /// How far the running block is.
+    paid: Paid,
+    /// Ticks of the clock of instructions that passed while the guest waited.
+    idle: u64,
     /// What happened how often.
     pub statistics: Statistics,
 }
@@ -133,6 +166,8 @@ impl Vcpu {
             arena_epoch: 0,
             code_pages_seen: 0,
             granted: 0,
+            paid: Paid::All,
+            idle: 0,
             statistics: Statistics::default(),
             machine,
         };
@@ -174,8 +209,8 @@ impl Vcpu {
         self.code_pages_seen = count;
     }
 
-    /// The address after the current instruction. In a delay slot it is not known, and not needed:
-    /// the branch goes on.
+    /// The address after the current instruction. In a delay slot it is not known: what goes on works
+    /// out the branch again ([`Vcpu::go_on_after_slot`]).
     fn next_pc(&self) -> u64 {
         self.site.pc.0.wrapping_add(4)
     }

@@ -1,7 +1,7 @@
 //! The run loop of a vCPU: look up the block at the program counter, run it, handle why it ended.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, End, Key, Step};
@@ -10,8 +10,9 @@ use translator::exception::{Exception, Intent};
 use translator::interp::{self, Site};
 use translator::mode::Mode;
 
-use super::{Leave, RECENT, Recent, Stop, Vcpu};
+use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
+use crate::mmu::segment::{Segment, classify};
 
 /// What runs guest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum Engine {
     /// Blocks are interpreted until they have shown that they run often.
     Auto,
 }
+
+/// How often a block is interpreted before it is translated under [`Engine::Auto`]: most blocks of a
+/// boot run less often than it takes to pay for their translation.
+const WARM: u32 = 2;
 
 /// Why a run ended. The vCPU is at a settled point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,31 +43,68 @@ pub enum Outcome {
     Halted,
     /// The guest called the hypervisor.
     Hypercall(u32),
+    /// The guest asks for a service by SYSCALL, and goes on after it.
+    SystemCall,
+    /// The instruction at the program counter, or in the delay slot of the branch there, raised an
+    /// exception that the machine leaves to the host ([`Vcpu::site`]).
+    Exception(Exception),
 }
 
 impl Vcpu {
-    /// Runs at most `grant` instructions, plus the delay slot of a branch that is the last.
+    /// Runs at most `grant` instructions, plus the delay slot of a branch that is the last:
+    /// [`Vcpu::retired`] tells how many ran, and a caller that wants exact sums grants less next time.
     pub fn run(&mut self, engine: Engine, grant: u64) -> Outcome {
-        let mut left = grant as i64;
+        let end = self.retired().saturating_add(grant);
         loop {
             if let Some(outcome) = self.answer_alarm() {
                 return outcome;
             }
-            if left <= 0 {
+            let left = end.saturating_sub(self.retired());
+            if left == 0 {
                 return Outcome::Budget;
             }
             // The timer is looked at between batches, so a batch ends where the timer is due.
-            let batch = self.instructions_to_deadline().unwrap_or(u64::MAX).clamp(1, left as u64);
-            let (ran, stop) = match engine {
-                Engine::Interpreter => self.interpret(batch),
-                Engine::Jit | Engine::Auto => self.run_code(batch),
-            };
-            left -= ran as i64;
-            match stop {
+            let batch = self.instructions_to_deadline().unwrap_or(u64::MAX).clamp(1, left);
+            match self.run_batch(engine, batch) {
                 Some(Leave::Wait) => return self.wait_outcome(),
                 Some(Leave::Hypercall(code)) => return Outcome::Hypercall(code),
+                Some(Leave::SystemCall) => return Outcome::SystemCall,
+                Some(Leave::Exception(exception)) => return Outcome::Exception(exception),
                 Some(Leave::Interpret) | None => {}
             }
+        }
+    }
+
+    /// Runs at most `batch` instructions, plus a delay slot, and accounts for them.
+    fn run_batch(&mut self, engine: Engine, batch: u64) -> Option<Leave> {
+        let before = self.retired();
+        let batch = batch.min(i64::MAX as u64);
+        self.granted += batch;
+        self.cpu.budget += batch as i64;
+        let left = match engine {
+            Engine::Interpreter => self.interpret(batch),
+            Engine::Jit => self.run_code(0),
+            Engine::Auto => self.run_code(WARM),
+        };
+        // What was not used is not granted.
+        self.granted = self.granted.wrapping_sub(self.cpu.budget as u64);
+        self.cpu.budget = 0;
+        self.statistics.instructions += self.retired() - before;
+        if left.is_some_and(|why| Stop::Leave(why).is_finished()) {
+            self.go_on_after_slot();
+        }
+        left
+    }
+
+    /// An instruction in a delay slot has left, so the branch is still to be finished. It is worked
+    /// out again, from registers that nothing has changed since.
+    fn go_on_after_slot(&mut self) {
+        let Site { pc, in_slot: true } = self.site else { return };
+        let branch = Va(pc.0.wrapping_sub(4));
+        if let Ok(Step { insn: Some(insn), .. }) = self.fetch(branch, false)
+            && let Ok((_, target)) = interp::branch_target(self, insn, branch)
+        {
+            self.cpu.pc = target.0;
         }
     }
 
@@ -128,30 +170,52 @@ impl Vcpu {
         self.doorbell.sleep(limit);
     }
 
-    /// Interprets until about `limit` instructions have run or the alarm is raised.
-    pub(super) fn interpret(&mut self, limit: u64) -> (u64, Option<Leave>) {
+    /// Interprets until `limit` instructions have run, plus a delay slot, or the alarm is raised, and
+    /// pays for them.
+    pub(super) fn interpret(&mut self, limit: u64) -> Option<Leave> {
         let mut ran = 0;
         while ran < limit && self.doorbell.shared.alarm.load(Ordering::Relaxed) == 0 {
-            let Ok(block) = self.block_at_pc() else { continue };
+            let block = match self.block_at_pc() {
+                Ok(block) => block,
+                Err(Stop::Leave(why)) => return Some(why),
+                Err(_) => continue,
+            };
             let machine = Arc::clone(&self.machine);
             let others = machine.control.vcpus() > 1;
-            let _running =
-                others.then(|| machine.running_code.read().unwrap_or_else(PoisonError::into_inner));
+            let _running = others.then(|| machine.run_code());
             self.refresh_writes();
             let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
+            self.paid = Paid::Before(Va(self.cpu.pc));
             let (count, result) = match block.end {
                 End::Interpret => self.run_pair(),
                 _ => interp::run_block(self, &block, room),
             };
-            let finished = matches!(result, Err(Stop::Redispatch | Stop::Leave(_)));
+            self.paid = Paid::All;
+            let finished = result.is_err_and(Stop::is_finished);
             let count = count as u64 + u64::from(finished);
             ran += count;
-            self.statistics.instructions += count;
+            self.cpu.budget -= count as i64;
             if let Err(Stop::Leave(why)) = result {
-                return (ran, Some(why));
+                return Some(why);
             }
         }
-        (ran, None)
+        None
+    }
+
+    /// The instruction word at `va` of unmapped memory, without any effect; `None` elsewhere.
+    pub fn word_at(&self, va: Va) -> Option<u32> {
+        match classify(va, self.cpu.mode) {
+            Segment::Unmapped(pa) if va.0 & 3 == 0 => {
+                let raw = self.machine.ram.load(pa, 4)? as u32;
+                Some(if self.cpu.mode.contains(Mode::BIG_ENDIAN) { raw.swap_bytes() } else { raw })
+            }
+            _ => None,
+        }
+    }
+
+    /// The instruction that ran last.
+    pub fn site(&self) -> Site {
+        self.site
     }
 
     /// Runs a branch whose delay slot is on the next page or holds another branch.

@@ -42,10 +42,10 @@ impl Vcpu {
                 self.take_interrupt();
                 return Err(Stop::Redispatch);
             }
-            Stub::Wait => self.leave_after(Leave::Wait)?,
+            Stub::Wait => return Err(self.leave_after(Leave::Wait)),
             Stub::CacheOperation => {}
             Stub::ReadHardware => return self.read_hardware(immediate),
-            Stub::Hypercall => self.leave_after(Leave::Hypercall(immediate))?,
+            Stub::Hypercall => return Err(self.leave_after(Leave::Hypercall(immediate))),
             Stub::Float => self.float_instruction(immediate)?,
             Stub::NeedFpu => return Err(self.refuse_fpu()),
             Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
@@ -59,14 +59,10 @@ impl Vcpu {
         self.raise(what.exception())
     }
 
-    /// Leaves with the program counter after the current instruction. In a delay slot, where such
-    /// instructions make no sense, they do nothing.
-    fn leave_after(&mut self, why: Leave) -> Result<(), Stop> {
-        if self.site.in_slot {
-            return Ok(());
-        }
+    /// Leaves with the program counter after the current instruction.
+    pub(super) fn leave_after(&mut self, why: Leave) -> Stop {
         self.cpu.pc = self.next_pc();
-        Err(Stop::Leave(why))
+        Stop::Leave(why)
     }
 
     /// A floating-point instruction by the exact rules. It touches no general register, whose values

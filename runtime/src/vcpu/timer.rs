@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use translator::cp0::{Cause, Cp0};
-use translator::mode::Mode;
+use translator::cpu::alarm;
 
-use super::Vcpu;
+use super::{Paid, Vcpu};
 use crate::board::virt::COUNT_HZ;
 use crate::machine::Clock;
 
@@ -15,17 +15,28 @@ impl Vcpu {
     pub(super) fn ticks(&self) -> u64 {
         match self.machine.clock {
             Clock::Host => self.machine.host_ticks(),
-            Clock::Instructions => self.retired(),
+            Clock::Instructions => self.retired() + self.idle,
         }
     }
 
-    /// The instructions that have run on this vCPU, if they are counted.
+    /// The instructions that have run on this vCPU: exact at any of them, under any engine, if
+    /// generated code counts ([`Mode::COUNTED`](translator::mode::Mode::COUNTED)); else only those
+    /// that were interpreted.
     pub fn retired(&self) -> u64 {
-        if self.cpu.mode.contains(Mode::COUNTED) {
-            self.granted.wrapping_sub(self.cpu.budget as u64)
-        } else {
-            self.statistics.instructions
+        let paid = self.granted.wrapping_sub(self.cpu.budget as u64);
+        match self.paid {
+            Paid::All => paid,
+            Paid::Before(start) => paid.wrapping_add(self.site.pc.0.wrapping_sub(start.0) / 4),
+            Paid::AllBut(steps) => paid.wrapping_sub(u64::from(steps)),
         }
+    }
+
+    /// Lets the clock of instructions pass to the timer's next interrupt, for a guest that waits.
+    /// Gives whether the timer was set.
+    pub fn skip_to_deadline(&mut self) -> bool {
+        let Some(rest) = self.instructions_to_deadline() else { return false };
+        self.idle += rest;
+        true
     }
 
     /// The Count register.
@@ -52,13 +63,16 @@ impl Vcpu {
         let distance = (self.cpu.cp0(Cp0::Compare) as u32).wrapping_sub(self.count());
         let steps = if distance == 0 { 1 << 32 } else { u64::from(distance) };
         self.deadline = Some(self.ticks() + steps);
-        self.set_alarm_clock();
+        match self.machine.clock {
+            Clock::Host => self.set_alarm_clock(),
+            // The run loop's batches end at the deadline, so it must begin a new one.
+            Clock::Instructions => self.doorbell.shared.raise(alarm::INTERRUPT),
+        }
     }
 
-    /// By the clock of instructions, the run loop's budget ends at the deadline.
     fn set_alarm_clock(&self) {
-        if self.machine.clock == Clock::Host {
-            self.machine.alarm_clock.set(self.number, self.time_to_deadline());
+        if let Some(clock) = &self.machine.alarm_clock {
+            clock.set(self.number, self.time_to_deadline());
         }
     }
 

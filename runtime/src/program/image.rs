@@ -1,0 +1,217 @@
+//! What a program has in memory at the start, where it begins, and what is known of its source: the
+//! same for an assembled program, an ELF file and a flat binary. It reads no files.
+
+use std::path::Path;
+
+use translator::addr::Va;
+use translator::asm::layout::{EXCEPTION_VECTOR, TEXT};
+use translator::asm::{Compat, Cpu, Endian, Para, Place, Program, Segment};
+
+use crate::load::LoadError;
+use crate::load::elf;
+use crate::load::symbols::Symbols;
+
+/// For which processor a program is, and whose services and habits it expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Options {
+    /// The CPU.
+    pub cpu: Cpu,
+    /// The order of bytes.
+    pub endian: Endian,
+    /// The dialect, which also says how numbers are printed and read.
+    pub compat: Compat,
+}
+
+/// Why a file is no program.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The ELF file is damaged or for another machine.
+    #[error(transparent)]
+    Elf(#[from] LoadError),
+    /// The ELF file wants another CPU.
+    #[error("{0}: the program is 64-bit; use --cpu mips64r2")]
+    Wide(String),
+    /// Something lies where flat memory has no addresses.
+    #[error("{name}: {address} is outside the 32-bit address space")]
+    Outside {
+        /// The program.
+        name: String,
+        /// The first address of the piece.
+        address: Va,
+    },
+    /// There is nothing in it.
+    #[error("{0}: the program has no instructions")]
+    Empty(String),
+}
+
+/// A run of bytes at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The address of the first byte, 32 bits wide.
+    pub address: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Whether it holds instructions.
+    pub is_code: bool,
+}
+
+/// A program, ready to be put into memory.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The name, for people.
+    pub name: String,
+    /// What it is for.
+    pub options: Options,
+    /// Where it starts.
+    pub entry: Va,
+    /// What is in memory.
+    pub pieces: Vec<Piece>,
+    /// Its source, if it was assembled.
+    program: Option<Program>,
+    /// The symbols of an ELF file.
+    symbols: Symbols,
+}
+
+impl Image {
+    /// An assembled program.
+    ///
+    /// # Errors
+    /// Refuses what is empty or outside of flat memory.
+    pub fn assembled(name: &str, program: Program, options: Options) -> Result<Self, ImageError> {
+        let pieces = program.segments.iter().map(|segment| piece(name, segment));
+        let pieces = pieces.collect::<Result<Vec<_>, _>>()?;
+        let entry = program.entry;
+        let image = Self { pieces, program: Some(program), ..Self::bare(name, options, entry) };
+        image.checked()
+    }
+
+    /// The program of an ELF file, whose byte order wins over that of `options`.
+    ///
+    /// # Errors
+    /// Refuses what is no program for this machine.
+    pub fn elf(name: &str, bytes: &[u8], options: Options) -> Result<Self, ImageError> {
+        let elf = elf::Image::parse(Path::new(name), bytes)?;
+        if elf.target.wide && options.cpu == Cpu::Mips32r2 {
+            return Err(ImageError::Wide(name.into()));
+        }
+        let endian = if elf.target.big_endian { Endian::Big } else { Endian::Little };
+        let mut image = Self::bare(name, Options { endian, ..options }, elf.entry);
+        for segment in &elf.segments {
+            let mut bytes = segment.bytes.to_vec();
+            bytes.resize(usize::try_from(segment.size).unwrap_or(usize::MAX).min(MAX_PIECE), 0);
+            let address = flat(name, segment.va, bytes.len())?;
+            image.pieces.push(Piece { address, bytes, is_code: false });
+        }
+        image.symbols = elf.symbols;
+        image.checked()
+    }
+
+    /// Bytes without any form: they are put where text starts, and that is where they start.
+    ///
+    /// # Errors
+    /// Refuses what is empty.
+    pub fn flat(name: &str, bytes: Vec<u8>, options: Options) -> Result<Self, ImageError> {
+        let mut image = Self::bare(name, options, TEXT);
+        let address = flat(name, TEXT, bytes.len())?;
+        image.pieces.push(Piece { address, bytes, is_code: true });
+        image.checked()
+    }
+
+    fn bare(name: &str, options: Options, entry: Va) -> Self {
+        let (pieces, symbols) = (Vec::new(), Symbols::default());
+        Self { name: name.into(), options, entry, pieces, program: None, symbols }
+    }
+
+    fn checked(mut self) -> Result<Self, ImageError> {
+        self.pieces.retain(|piece| !piece.bytes.is_empty());
+        if self.pieces.is_empty() { Err(ImageError::Empty(self.name)) } else { Ok(self) }
+    }
+
+    /// The request that `hypcall code` stands for.
+    pub fn para(&self, code: u32) -> Option<Para> {
+        match &self.program {
+            Some(program) => program.para(code).cloned(),
+            // A program without a source can only ask for what needs no words.
+            None => (code == 1).then_some(Para::DumpProcessorState),
+        }
+    }
+
+    /// Whether the program handles its exceptions.
+    pub fn has_handler(&self) -> bool {
+        let vector = u64::from(EXCEPTION_VECTOR.0 as u32);
+        self.pieces.iter().any(|piece| piece.contains(vector))
+    }
+
+    /// The statement that the instruction at `address` comes from.
+    pub fn line(&self, address: Va) -> Option<&Place> {
+        self.program.as_ref()?.lines.at(address)
+    }
+
+    /// The label at or before `address`, and the distance from it.
+    pub fn label(&self, address: Va) -> Option<(&str, u64)> {
+        match &self.program {
+            Some(program) => program.nearest_label(address),
+            None => self.symbols.lookup(address).map(|place| (place.name, place.offset)),
+        }
+    }
+
+    /// What tells this program from others: a hash (FNV-1a, 64 bits) of its memory, its start, its
+    /// requests and what it is for. Names of files are no part of it.
+    pub fn identity(&self) -> u64 {
+        let mut hash = Fnv::default();
+        hash.add(format!("{:?} {:x}", self.options, self.entry.0).as_bytes());
+        for piece in &self.pieces {
+            hash.add(&piece.address.to_le_bytes());
+            hash.add(&piece.bytes);
+        }
+        for para in self.program.iter().flat_map(|program| &program.hypercalls) {
+            hash.add(format!("{para:?}").as_bytes());
+        }
+        hash.0
+    }
+}
+
+impl Piece {
+    /// Whether the byte at `address` is in it.
+    pub fn contains(&self, address: u64) -> bool {
+        address.checked_sub(self.address).is_some_and(|offset| offset < self.bytes.len() as u64)
+    }
+
+    /// The address after its last byte.
+    pub fn end(&self) -> u64 {
+        self.address + self.bytes.len() as u64
+    }
+}
+
+/// The most bytes of a piece of an ELF file.
+const MAX_PIECE: usize = 256 << 20;
+
+fn piece(name: &str, segment: &Segment) -> Result<Piece, ImageError> {
+    let address = flat(name, segment.base, segment.bytes.len())?;
+    Ok(Piece { address, bytes: segment.bytes.clone(), is_code: segment.section.is_code() })
+}
+
+/// The 32-bit address of `length` bytes at `va`.
+fn flat(name: &str, va: Va, length: usize) -> Result<u64, ImageError> {
+    let address = u64::from(va.0 as u32);
+    let fits = va.0 as i32 as u64 == va.0 && address + length as u64 <= 1 << 32;
+    if fits { Ok(address) } else { Err(ImageError::Outside { name: name.into(), address: va }) }
+}
+
+/// The hash of Fowler, Noll and Vo, variant 1a (RFC 9923): short, and the same in every version.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    /// Adds bytes and their number, so that the border between two runs counts.
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes.iter().chain(&(bytes.len() as u64).to_le_bytes()) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}

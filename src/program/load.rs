@@ -1,0 +1,154 @@
+//! Programs from files: what kind of file it is, and the assembler with its messages. It must not know how programs
+//! run.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runtime::program::{Image, Options};
+use translator::asm::{self, Sources, Text, Unreadable};
+
+use super::config;
+use crate::exit::Refused;
+
+/// The largest file that is read.
+const MAX_FILE: u64 = 256 << 20;
+const ELF: &[u8] = b"\x7fELF";
+const FLAT: &str = "bin";
+
+/// A program to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its file.
+    pub program: PathBuf,
+    /// What it goes on from.
+    pub snapshot: Option<PathBuf>,
+}
+
+/// A program and the snapshot that it goes on from, with that file's name.
+pub struct Loaded {
+    /// The program.
+    pub image: Arc<Image>,
+    /// The snapshot.
+    pub snapshot: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl Request {
+    /// A program from its start.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program, snapshot: None }
+    }
+
+    /// Adds the program to `requests`, or the programs that the file lists if it is a configuration, which may also
+    /// say the slice.
+    ///
+    /// # Errors
+    /// Refuses a senseless configuration.
+    pub fn expand(self, requests: &mut Vec<Request>) -> Result<Option<u64>, Refused> {
+        let Some(text) = configuration(&self.program) else {
+            requests.push(self);
+            return Ok(None);
+        };
+        let config = config::parse(&self.program, &text)?;
+        if let (Some(snapshot), [_, _, ..] | []) = (&self.snapshot, &config.binaries[..]) {
+            let (snapshot, file, count) = (snapshot.display(), self.program.display(), config.binaries.len());
+            return Err(Refused(format!(
+                "-s {snapshot}: it belongs to one program, and {file} lists {count}"
+            )));
+        }
+        let snapshot = self.snapshot;
+        requests.extend(
+            config.binaries.into_iter().map(|program| Request { program, snapshot: snapshot.clone() }),
+        );
+        Ok(config.slice)
+    }
+}
+
+/// The text of the file if it is a configuration. A file that cannot be read is refused later.
+fn configuration(path: &Path) -> Option<String> {
+    let text = String::from_utf8(read(path).ok()?).ok()?;
+    config::is_config(&text).then_some(text)
+}
+
+/// Loads all programs, or says all that is wrong with them.
+///
+/// # Errors
+/// Refuses files that are no programs, with all their errors.
+pub fn all(requests: &[Request], options: Options, assembler: asm::Options) -> Result<Vec<Loaded>, Refused> {
+    let mut errors = Vec::new();
+    let mut loaded = Vec::new();
+    for request in requests {
+        match load(request, options, assembler) {
+            Ok(program) => loaded.push(program),
+            Err(Refused(error)) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(loaded) } else { Err(Refused(errors.join("\nmyvmm: "))) }
+}
+
+fn load(request: &Request, options: Options, assembler: asm::Options) -> Result<Loaded, Refused> {
+    let path = &request.program;
+    let image = image(path, options, assembler)?;
+    let snapshot = match &request.snapshot {
+        Some(file) => Some((file.clone(), read(file)?)),
+        None => None,
+    };
+    Ok(Loaded { image: Arc::new(image), snapshot })
+}
+
+fn image(path: &Path, options: Options, assembler: asm::Options) -> Result<Image, Refused> {
+    let name = path.display().to_string();
+    let bytes = read(path)?;
+    if bytes.starts_with(ELF) {
+        return Image::elf(&name, &bytes, options).map_err(Refused::because);
+    }
+    if path.extension().is_some_and(|extension| extension == FLAT) {
+        return Image::flat(&name, bytes, options).map_err(Refused::because);
+    }
+    if bytes.contains(&0) {
+        let what = "the file is neither assembly nor ELF; a flat binary must be called *.bin";
+        return Err(Refused(format!("{name}: {what}")));
+    }
+    let program = asm::assemble(&name, &Files, &assembler);
+    let program = program
+        .map_err(|errors| Refused(format!("{name} cannot be assembled\n{errors}").trim_end().into()))?;
+    if !program.warnings.items.is_empty() {
+        eprint!("{}", program.warnings);
+    }
+    Image::assembled(&name, program, options).map_err(Refused::because)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Refused> {
+    let refused = |reason: String| Refused(format!("Cannot read {}: {reason}", path.display()));
+    let about = fs::metadata(path).map_err(|error| refused(reason(&error)))?;
+    if about.is_dir() {
+        return Err(refused("it is a directory".into()));
+    }
+    if about.len() > MAX_FILE {
+        return Err(refused(format!("it is larger than {} MB", MAX_FILE >> 20)));
+    }
+    fs::read(path).map_err(|error| refused(reason(&error)))
+}
+
+/// What an error says, without the host's number for it.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
+/// The assembler's files are the host's; what a file includes is looked for beside it.
+pub struct Files;
+
+impl Sources for Files {
+    fn read(&self, path: &str, from: Option<&str>) -> Result<Text, Unreadable> {
+        let beside = from.and_then(|from| Path::new(from).parent()).unwrap_or(Path::new(""));
+        let place = beside.join(path);
+        let bytes = read(&place).map_err(|Refused(error)| {
+            Unreadable(error.split_once(": ").map_or(error.clone(), |(_, reason)| reason.to_owned()))
+        })?;
+        // Old programs have comments in Latin-1.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Text { name: place.display().to_string(), text })
+    }
+}

@@ -1,0 +1,13 @@
+//! Programs in assembly on the console: loading them, running them in turns, and telling what became of them. It must
+//! not know the command line.
+
+pub mod config;
+mod input;
+pub mod load;
+mod output;
+mod player;
+mod session;
+
+pub use load::Request;
+pub use player::DumpFormat;
+pub use session::Session;

@@ -1,0 +1,116 @@
+//! All programs of a command from start to end, and what is told afterwards.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use runtime::program::{ProgramVm, RestoreError};
+use runtime::schedule;
+use runtime::vcpu::Engine;
+
+use super::input::Input;
+use super::load::Loaded;
+use super::output::Output;
+use super::player::{DumpFormat, Player, Terminal};
+use crate::exit::Refused;
+
+/// How programs are run.
+pub struct Session {
+    /// What runs them.
+    pub engine: Engine,
+    /// Instructions of a slice.
+    pub slice: u64,
+    /// Whether each has a thread.
+    pub threads: bool,
+    /// Whether lines begin with names.
+    pub prefix: bool,
+    /// Whether statistics are printed at the end.
+    pub stats: bool,
+    /// How dumps are printed.
+    pub dump_format: DumpFormat,
+}
+
+impl Session {
+    /// Runs the programs to their ends. Gives the first exit code that is not 0, in the order of the command line.
+    ///
+    /// # Errors
+    /// Refuses snapshots that do not fit, and fails if the host has no memory or threads.
+    pub fn run(&self, programs: Vec<Loaded>) -> anyhow::Result<ExitCode> {
+        let (input, output) = (Input::new(programs.len() == 1), Output::new());
+        let names: Vec<String> = programs.iter().map(|program| program.image.name.clone()).collect();
+        let mut players = Vec::new();
+        for (number, program) in programs.into_iter().enumerate() {
+            let prefix = self.prefix.then(|| prefix(&names, number));
+            let terminal = Terminal { port: output.port(number, prefix), input: input.clone() };
+            let vm = self.build(program)?;
+            players.push(Player::new(vm, terminal, self.dump_format, output.is_terminal));
+        }
+        let started = Instant::now();
+        if self.threads {
+            schedule::threads(&mut players, self.slice).context("Cannot start a thread for each program")?;
+        } else {
+            schedule::slices(&mut players, self.slice);
+        }
+        output.flush().context("Cannot write to standard output")?;
+        if self.stats {
+            statistics(&players, started.elapsed());
+        }
+        let code = players.iter().map(Player::exit_code).find(|code| *code != 0);
+        Ok(code.unwrap_or(0).into())
+    }
+
+    fn build(&self, program: Loaded) -> anyhow::Result<ProgramVm> {
+        let Some((path, snapshot)) = program.snapshot else {
+            return Ok(ProgramVm::new(program.image, self.engine)?);
+        };
+        ProgramVm::resume(program.image, self.engine, &snapshot).map_err(|error| match error {
+            RestoreError::Build(error) => error.into(),
+            error => Refused(format!("{}: {}", path.display(), sentence(&error))).into(),
+        })
+    }
+}
+
+/// An error with its causes.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The name in front of a program's lines: with a number where two have the same.
+fn prefix(names: &[String], number: usize) -> String {
+    let name = &names[number];
+    let twins = names.iter().filter(|other| *other == name).count();
+    if twins > 1 { format!("{name}#{}| ", number + 1) } else { format!("{name}| ") }
+}
+
+/// A line a program.
+fn statistics(players: &[Player], elapsed: Duration) {
+    eprintln!(
+        "{:<24} {:>15} {:>10} {:>8} {:>10} {:>10} {:>9}",
+        "program", "instructions", "slices", "blocks", "translated", "exceptions", "seconds"
+    );
+    for player in players {
+        let statistics = player.vm.statistics();
+        eprintln!(
+            "{:<24} {:>15} {:>10} {:>8} {:>10} {:>10} {:>9.3}",
+            player.vm.image().name,
+            player.vm.retired(),
+            player.slices,
+            statistics.decoded,
+            statistics.translated,
+            statistics.exceptions.values().sum::<u64>(),
+            player.busy.as_secs_f64(),
+        );
+    }
+    let busy: Duration = players.iter().map(|player| player.busy).sum();
+    let all: u64 = players.iter().map(|player| player.vm.retired()).sum();
+    eprintln!("{:<24} {all:>15} {:>52.3} of {:.3}", "all", busy.as_secs_f64(), elapsed.as_secs_f64());
+}

@@ -1,0 +1,8 @@
+//! Programs in assembly as a whole: files with their expectations, turns, snapshots, and SPIM as the oracle.
+
+mod cli;
+mod files;
+mod harness;
+mod snapshot;
+mod spim;
+mod turns;

@@ -1,0 +1,3 @@
+# ends: waits for an interrupt that cannot come
+main:   wait
+        jr $ra
