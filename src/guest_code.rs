@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::Context as _;
-use runtime::load::elf::{Image, unmapped};
+use runtime::load::elf::{Image, Target, unmapped};
 use runtime::load::read_file;
 use runtime::load::symbols::Symbols;
-use translator::addr::{PAGE_SIZE, Pa, Va};
-use translator::asm::{self, Sources, Text, Unreadable};
+use translator::addr::{Pa, Va};
+use translator::asm;
 use translator::block::{Block, Key, Step};
 use translator::cp0::Status;
 use translator::listing::targets;
 use translator::mode::Mode;
-use translator::model::MIPS64R2;
+use translator::model::{MIPS64R2, Model};
 
 use crate::exit::Refused;
+use crate::program::load::Files;
 
 /// A file of more bytes is no kernel and no program.
 const MOST_BYTES: u64 = 1 << 30;
@@ -31,20 +31,11 @@ pub struct GuestCode {
     pub symbols: Symbols,
     /// Where it starts.
     pub entry: Va,
-    wide: bool,
-    big_endian: bool,
-}
-
-/// Gives the assembler the text of files, found from the file that includes them.
-struct Files;
-
-impl Sources for Files {
-    fn read(&self, path: &str, from: Option<&str>) -> Result<Text, Unreadable> {
-        let folder = from.and_then(|from| Path::new(from).parent()).unwrap_or(Path::new(""));
-        let path = folder.join(path);
-        let text = std::fs::read_to_string(&path).map_err(|error| Unreadable(error.to_string()))?;
-        Ok(Text { name: path.display().to_string(), text })
-    }
+    model: &'static Model,
+    /// The mode in which all of it runs, or that of its kernel.
+    mode: Mode,
+    /// The mode of its user code.
+    user_mode: Mode,
 }
 
 impl GuestCode {
@@ -59,8 +50,9 @@ impl GuestCode {
             file: path.display().to_string(),
             segments: image.segments.iter().map(|segment| (segment.va, segment.bytes.to_vec())).collect(),
             entry: image.entry,
-            wide: image.target.wide,
-            big_endian: image.target.big_endian,
+            model: &MIPS64R2,
+            mode: elf_mode(image.target, Status::empty()),
+            user_mode: elf_mode(image.target, Status::KSU_USER),
             symbols: image.symbols,
         })
     }
@@ -70,37 +62,29 @@ impl GuestCode {
     /// # Errors
     /// Refuses what does not assemble, with the assembler's messages.
     pub fn from_program(path: &Path) -> anyhow::Result<Self> {
-        let file = path.to_str().context("The name of the program is not UTF-8")?;
-        let options = asm::Options { cpu: asm::Cpu::Mips64r2, ..asm::Options::default() };
-        let program = asm::assemble(file, &Files, &options)
-            .map_err(|errors| Refused(errors.to_string().trim_end().to_owned()))?;
+        let file = path.display().to_string();
+        let (options, wanted) = (asm::Options::default(), runtime::program::Options::default());
+        let refused = |errors| Refused(format!("{file} cannot be assembled\n{errors}").trim_end().to_owned());
+        let program = asm::assemble(&file, &Files, &options).map_err(refused)?;
         let code = program.segments.iter().filter(|segment| segment.section.is_code());
+        let mode = runtime::program::mode(wanted);
         Ok(Self {
-            file: file.to_owned(),
             segments: code.map(|segment| (segment.base, segment.bytes.clone())).collect(),
             entry: program.entry,
-            wide: false,
-            big_endian: options.endian == asm::Endian::Big,
+            model: runtime::program::model(wanted.cpu),
+            mode,
+            user_mode: (mode - Mode::FLAT).with_status(Status::KSU_USER) | Mode::FLAT,
             symbols: program.symbols.iter().map(|(name, va)| (*va, name.clone())).collect(),
+            file,
         })
     }
 
-    /// Whether this is code of a kernel, by where it is.
-    fn is_kernel(&self, va: Va) -> bool {
-        unmapped(va).is_some()
-    }
-
-    /// The mode in which the code at `va` runs: that of `user`, or else what the address says.
+    /// The mode in which the code at `va` runs: as `user` says, or else as the address does.
     pub fn mode(&self, va: Va, user: Option<bool>) -> Mode {
-        let user = user.unwrap_or(!self.is_kernel(va));
-        let mut status = if user { Status::KSU_USER } else { Status::empty() };
-        if self.wide {
-            status |= Status::KX | Status::SX | Status::UX | Status::FR;
-        }
-        let mut mode = Mode::empty().with_status(status);
-        mode.set(Mode::BIG_ENDIAN, self.big_endian);
-        mode.set(Mode::MAPPED, !self.is_kernel(va));
-        mode
+        let is_flat = self.mode.contains(Mode::FLAT);
+        let is_unmapped = is_flat || unmapped(va).is_some();
+        let mode = if user.unwrap_or(!is_unmapped) { self.user_mode } else { self.mode };
+        if is_unmapped { mode } else { mode | Mode::MAPPED }
     }
 
     /// The address that the user means: 32-bit addresses are held sign-extended.
@@ -172,15 +156,20 @@ impl GuestCode {
         let (base, bytes) = self.segment(va)?;
         let at = usize::try_from(va.0 - base.0).ok()?;
         let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        Some(if self.mode.contains(Mode::BIG_ENDIAN) {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        })
     }
 
     /// The block that begins at `va`.
     pub fn block(&self, va: Va, mode: Mode) -> Block {
-        let pa = unmapped(va).unwrap_or(Pa(va.0 & (PAGE_SIZE - 1)));
+        // Where a mapped page is, nobody knows; what is translated does not depend on it.
+        let pa = unmapped(va).unwrap_or(Pa(va.page_offset()));
         let page = va.page();
         let word = |index: usize| self.word(page + 4 * index as u64).unwrap_or(0);
-        Block::decode(Key { pa, mode }, va, &MIPS64R2, word)
+        Block::decode(Key { pa, mode }, va, self.model, word)
     }
 
     /// The blocks in `range`: one begins at its start, where another ends, and where another goes to.
@@ -194,7 +183,7 @@ impl GuestCode {
             let mut block = self.block(start, mode);
             if block.steps.is_empty() {
                 // The interpreter runs it: it is shown as the single instruction that it begins with.
-                block.steps.extend(self.word(start).map(|word| Step::decode(word, &MIPS64R2, mode)));
+                block.steps.extend(self.word(start).map(|word| Step::decode(word, self.model, mode)));
             }
             let after = start + block.bytes();
             let next = [after].into_iter().chain(targets(&block)).filter(|va| range.contains(va));
@@ -204,4 +193,12 @@ impl GuestCode {
         done.sort_by_key(|block| block.va);
         done
     }
+}
+
+/// The mode of code for `target` with `privilege`.
+fn elf_mode(target: Target, privilege: Status) -> Mode {
+    let wide = Status::KX | Status::SX | Status::UX | Status::FR;
+    let mut mode = Mode::empty();
+    mode.set(Mode::BIG_ENDIAN, target.big_endian);
+    mode.with_status(if target.wide { privilege | wide } else { privilege })
 }

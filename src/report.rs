@@ -168,9 +168,9 @@ impl Table {
         let (elapsed, used) = (elapsed.as_secs_f64(), used.as_secs_f64());
         let speed = if used > 0.0 { total.instructions as f64 / used / 1e6 } else { 0.0 };
         let times = [
-            ("seconds in translation", total.translation_time.as_secs_f64()),
             ("seconds", elapsed),
             ("seconds of host CPU", used),
+            ("seconds in translation", total.translation_time.as_secs_f64()),
             ("MIPS, by host CPU time", speed),
         ];
         self.rows.extend(times.map(|(name, value)| (name.to_owned(), vec![format!("{value:.2}")])));

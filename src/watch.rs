@@ -74,7 +74,7 @@ impl WatchOptions {
             return Err(Refused(what.to_owned()).into());
         }
         let symbols = self.symbols.as_deref().map(read_symbols).transpose()?;
-        config.counted |= self.stats || self.stats_file.is_some();
+        config.counted |= self.stats || self.stats_file.is_some() || self.trace.is_some();
         config.profiled = profiled;
         config.trace = self.tracing(symbols.as_ref())?;
         let hot = match &self.dump_hot {

@@ -52,9 +52,17 @@ fn help_names_commands_keys_and_exit_codes() {
     assert!(help.contains("debian") && help.contains("Exit codes:"), "{help}");
     for command in ["run", "debian"] {
         let help = text(&run(&[command, "--help"]).stdout);
-        for word in
-            ["--mem", "--smp", "--engine", "--append", "--stats", "--no-reboot", "Ctrl-A x", "Exit codes:"]
-        {
+        for word in [
+            "--mem",
+            "--smp",
+            "--engine",
+            "--append",
+            "--stats",
+            "--trace",
+            "--no-reboot",
+            "Ctrl-A x",
+            "Exit codes:",
+        ] {
             assert!(help.contains(word), "{command}: no `{word}` in {help}");
         }
     }

@@ -224,10 +224,10 @@ pub struct Machine {
     pub code_epoch: AtomicU64,
     /// What keeps the time.
     pub clock: Clock,
-    /// Who answers exceptions.
-    pub exceptions: Exceptions,
     /// Where events are written, if anywhere.
     pub trace: Option<Trace>,
+    /// Who answers exceptions.
+    pub exceptions: Exceptions,
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
     started: Instant,
@@ -246,26 +246,7 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        Self::traced(model, fixed_mode, ram, bus, control, clock, None)
-    }
-
-    /// As [`Machine::new`], with events written to `trace`.
-    ///
-    /// # Errors
-    /// As [`Machine::new`].
-    pub fn traced(
-        model: &'static Model,
-        fixed_mode: Mode,
-        ram: Arc<Ram>,
-        bus: Bus,
-        control: Arc<Control>,
-        clock: Clock,
-        trace: Option<Trace>,
-    ) -> std::io::Result<Arc<Self>> {
-        let mut machine =
-            Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest)?;
-        machine.trace = trace;
-        Ok(Arc::new(machine))
+        Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest).map(Arc::new)
     }
 
     /// As [`Machine::new`], with the choice of who answers exceptions.
@@ -310,6 +291,12 @@ impl Machine {
             trace: None,
             started: Instant::now(),
         })
+    }
+
+    /// The machine with its events written to `trace`.
+    #[must_use]
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The code cache, locked. No other lock is taken while it is held.

@@ -27,6 +27,13 @@ pub struct Hot {
     pub facts: Facts,
 }
 
+/// What makes two blocks the same, though one may have been dropped and translated anew.
+type Content = (Key, Va, Vec<u32>);
+
+fn content(block: &Block) -> Content {
+    (block.key, block.va, block.steps.iter().map(|step| step.word).collect())
+}
+
 /// A view of a machine.
 #[derive(Clone)]
 pub struct Observer {
@@ -43,14 +50,11 @@ impl Observer {
     /// the hottest. There are none if the machine's blocks do not count.
     pub fn hottest(&self, count: usize, wanted: impl Fn(&Block) -> bool) -> Vec<Hot> {
         let cache = self.machine.cache();
-        // A block that was dropped and translated anew is the same if its words are.
-        type Identity = (Key, Va, Vec<u32>);
-        let mut sums: HashMap<Identity, (Arc<Block>, u64)> = HashMap::new();
+        let mut sums: HashMap<Content, (Arc<Block>, u64)> = HashMap::new();
         for (placed, entered) in cache.history().into_iter().flat_map(|history| history.iter()) {
             let block = &placed.block;
             if entered > 0 && wanted(block) {
-                let words = block.steps.iter().map(|step| step.word).collect();
-                let sum = sums.entry((block.key, block.va, words)).or_insert((Arc::clone(block), 0));
+                let sum = sums.entry(content(block)).or_insert((Arc::clone(block), 0));
                 *sum = (Arc::clone(block), sum.1 + entered);
             }
         }
@@ -102,12 +106,12 @@ impl Observer {
 
 /// The name of the kernel's place `va`, or nothing for user code, whose names nobody knows.
 pub fn place(symbols: &Symbols, va: Va, mode: Mode) -> Option<String> {
-    mode.is_kernel().then(|| symbols.lookup(va))?.map(|place| place.to_string())
+    mode.is_kernel().then(|| symbols.function(va))?.map(|place| place.to_string())
 }
 
 /// The name under which a profile adds up what runs at `va`.
 fn function(symbols: &Symbols, va: Va, mode: Mode) -> String {
-    match mode.is_kernel().then(|| symbols.lookup(va)).flatten() {
+    match mode.is_kernel().then(|| symbols.function(va)).flatten() {
         Some(place) => format!("guest:{}", place.name),
         None if mode.is_kernel() => format!("guest:kernel {va}"),
         None => format!("guest:user {va}"),

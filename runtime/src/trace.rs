@@ -78,7 +78,7 @@ impl Trace {
     pub fn write(&self, kind: Kinds, moment: Moment, what: &str) {
         let Moment { vcpu, instructions, pc } = moment;
         let name = kind.iter_names().next().map_or("", |(name, _)| name).to_lowercase();
-        let place = self.symbols.lookup(pc).map(|place| format!(" {place}")).unwrap_or_default();
+        let place = self.symbols.function(pc).map(|place| format!(" {place}")).unwrap_or_default();
         let line = format!("{vcpu} {instructions:>12} {name:9} {:016x}{place}: {what}\n", pc.0);
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = out.write_all(line.as_bytes());

@@ -26,7 +26,7 @@ use crate::device::virtio::{Transport, VirtioDevice};
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
-use crate::machine::{Clock, Control, Ending, Machine};
+use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::trace::{Kinds, Trace};
@@ -160,8 +160,10 @@ impl Vm {
         mode.set(Mode::COUNTED, config.counted);
         mode.set(Mode::PROFILED, config.profiled);
         let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
-        let machine = Machine::traced(config.model, mode, ram, board.bus, control, Clock::Host, trace);
-        let machine = machine.map_err(VmError::Thread)?;
+        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
+        let machine =
+            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
+        let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let notice: Weak<Machine> = Arc::downgrade(&machine);
         dma.connect(notice);
         let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();

@@ -138,7 +138,7 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 /// The assembler's files are the host's; what a file includes is looked for beside it.
-struct Files;
+pub struct Files;
 
 impl Sources for Files {
     fn read(&self, path: &str, from: Option<&str>) -> Result<Text, Unreadable> {

@@ -1,15 +1,11 @@
 //! Many machines in turns: the same results whatever the slice is.
 
 use runtime::program::{ProgramVm, Turn};
-#[cfg(test)]
-use runtime::schedule;
 use runtime::schedule::{Guest, Progress};
 use runtime::vcpu::Engine;
 use translator::asm::Options;
 
 use crate::harness::{Memory, assemble, ending};
-#[cfg(test)]
-use crate::harness::{run, setting};
 
 /// About a million instructions, with loads, stores, calls and a result that depends on all of them.
 fn source(number: usize) -> String {
@@ -74,17 +70,19 @@ pub fn results(players: &[Player]) -> Vec<(String, String, u64)> {
 
 #[test]
 fn a_hundred_machines_agree_whatever_the_slice() {
-    let count = setting("MYVMM_PROGRAM_MACHINES", 100) as usize;
+    let count = crate::harness::setting("MYVMM_PROGRAM_MACHINES", 100) as usize;
     let mut alone = players(count, Engine::Jit);
-    alone.iter_mut().for_each(|player| run(&mut player.vm, &mut player.console, u64::MAX, u64::MAX));
+    alone
+        .iter_mut()
+        .for_each(|player| crate::harness::run(&mut player.vm, &mut player.console, u64::MAX, u64::MAX));
     let expected = results(&alone);
     assert!(expected.iter().all(|(_, end, ran)| end == "returned" && *ran > 1_000_000), "{:?}", expected[0]);
     for slice in [100, 100_000] {
         let mut turns = players(count, Engine::Jit);
-        schedule::slices(&mut turns, slice);
+        runtime::schedule::slices(&mut turns, slice);
         assert_eq!(results(&turns), expected, "slices of {slice}");
     }
     let mut threads = players(count.min(8), Engine::Jit);
-    schedule::threads(&mut threads, 100_000).unwrap();
+    runtime::schedule::threads(&mut threads, 100_000).unwrap();
     assert_eq!(results(&threads), expected[..threads.len()]);
 }

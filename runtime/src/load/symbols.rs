@@ -68,6 +68,13 @@ impl Symbols {
         Some(Place { name: &symbol.name, offset: va.0 - symbol.address })
     }
 
+    /// As [`Symbols::lookup`], but not for an address that is too far from the symbol to be in the same
+    /// function: nobody knows what is there.
+    pub fn function(&self, va: Va) -> Option<Place<'_>> {
+        const LARGEST: u64 = 64 << 10;
+        self.lookup(va).filter(|place| place.offset < LARGEST)
+    }
+
     /// The first address after `va` that has a name.
     pub fn next_after(&self, va: Va) -> Option<Va> {
         let after = self.symbols.partition_point(|symbol| symbol.address <= va.0);

@@ -15,7 +15,7 @@ use translator::isa::Op;
 use translator::mode::Mode;
 use translator::model::{Model, PROGRAM_MIPS32R2, PROGRAM_MIPS64R2};
 
-use super::image::{Image, Piece};
+use super::image::{Image, Options, Piece};
 use super::vm::ProgramError;
 use crate::bus::Bus;
 use crate::device::Window;
@@ -52,7 +52,19 @@ fn status(cpu: Cpu) -> u64 {
     }
 }
 
-fn model(cpu: Cpu) -> &'static Model {
+/// The mode in which a program starts, but for what the machine counts.
+pub fn mode(options: Options) -> Mode {
+    fixed_mode(options).with_status(Status::from_bits_retain(status(options.cpu)))
+}
+
+fn fixed_mode(options: Options) -> Mode {
+    let mut mode = Mode::FLAT;
+    mode.set(Mode::BIG_ENDIAN, options.endian == Endian::Big);
+    mode
+}
+
+/// The processor of a program.
+pub fn model(cpu: Cpu) -> &'static Model {
     match cpu {
         Cpu::Mips32r2 => &PROGRAM_MIPS32R2,
         Cpu::Mips64r2 => &PROGRAM_MIPS64R2,
@@ -64,8 +76,7 @@ pub fn build(image: &Image) -> Result<(Arc<Machine>, Vcpu), ProgramError> {
     let ram = Arc::new(Ram::new(&banks(&image.pieces))?);
     fill(&ram, image);
     let exceptions = if image.has_handler() { Exceptions::HostCalls } else { Exceptions::Host };
-    let mut mode = Mode::FLAT | Mode::COUNTED;
-    mode.set(Mode::BIG_ENDIAN, image.options.endian == Endian::Big);
+    let mode = fixed_mode(image.options) | Mode::COUNTED;
     let model = model(image.options.cpu);
     let (bus, control) = (Bus::new(), Control::new(1));
     let clock = Clock::Instructions;

@@ -15,6 +15,7 @@ pub mod registers;
 mod service;
 mod vm;
 
+pub use board::{mode, model};
 pub use console::{Console, Until};
 pub use fault::Fault;
 pub use image::{Image, ImageError, Options};

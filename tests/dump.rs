@@ -1,0 +1,117 @@
+//! `myvmm dump` as a person and a shell see it: what each form shows of a program and of a kernel, and what is refused.
+
+mod host;
+
+use std::io::Write as _;
+use std::process::Output;
+
+use host::guest::{self, Guest};
+use host::{myvmm, run_with_input, text};
+use tempfile::NamedTempFile;
+
+const PROGRAM: &str = "\
+        .text
+main:   li    $t0, 3
+loop:   addi  $t0, $t0, -1
+        bnez  $t0, loop
+        ll    $t1, 0($sp)
+        li    $v0, 10
+        syscall
+        .ktext 0x80000180
+        mfc0  $k0, $13
+        eret
+";
+
+fn program() -> NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".s").tempfile().unwrap();
+    file.write_all(PROGRAM.as_bytes()).unwrap();
+    file
+}
+
+fn dump(arguments: &[&str]) -> Output {
+    let file = program();
+    let path = file.path().to_str().unwrap();
+    myvmm(["dump", path]).args(arguments).output().unwrap()
+}
+
+fn shown(arguments: &[&str]) -> String {
+    let output = dump(arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+#[test]
+fn a_program_shows_every_stage() {
+    let all = shown(&[]);
+    for words in
+        ["loop", "one to one: always an exception", "one to many: the link is kept", "stub.LoadLinked"]
+    {
+        assert!(all.contains(words), "no `{words}` in {all}");
+    }
+    let plan = shown(&["--stage", "plan", "--symbol", "loop"]);
+    assert!(plan.contains("raise Syscall") && plan.contains("kept: innocuous"), "{plan}");
+    assert!(!plan.contains("[cpu.") && !plan.contains("main"), "{plan}");
+}
+
+#[test]
+fn the_mode_decides_what_a_privileged_instruction_is() {
+    let place = ["--stage", "plan", "--address", "80000180"];
+    let kernel = shown(&place);
+    assert!(kernel.contains("call ReadCp0") && kernel.contains("call ExceptionReturn"), "{kernel}");
+    let user = shown(&[&place[..], &["--mode", "user"]].concat());
+    assert!(user.contains("raise Coprocessor0"), "{user}");
+}
+
+#[test]
+fn pages_and_arrays_are_whole() {
+    let page = shown(&["--format", "html"]);
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("src="));
+    let array = shown(&["--format", "json", "--range", "400000..400008"]);
+    assert!(array.starts_with('[') && array.ends_with("]\n"));
+    assert!(array.contains("\"address\": \"0x400000\""), "{array}");
+}
+
+#[test]
+fn places_that_are_not_there_are_refused() {
+    let refused: [(&[&str], &str); 6] = [
+        (&["--address", "10"], "0x10 is not in"),
+        (&["--address", "400002"], "no multiple of 4"),
+        (&["--symbol", "nobody"], "no symbol nobody"),
+        (&["--range", "400000..500000"], "0x4ffffc is not in"),
+        (&["--range", "400008..400008"], "nothing"),
+        (&["--symbols", "/dev/null"], "/dev/null has no symbols"),
+    ];
+    for (arguments, words) in refused {
+        let output = dump(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.starts_with("myvmm: ") && said.contains(words), "{arguments:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    }
+    for arguments in [&["--address", "main"][..], &["--range", "1-2"], &["--stage", "all", "--mode", "hyper"]]
+    {
+        assert_eq!(dump(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(myvmm(["dump"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_run_writes_its_hottest_blocks_its_trace_and_its_statistics() {
+    let guest = Guest::monitor();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let options = [
+        format!("--dump-hot=2={}", file("hot.json")),
+        format!("--trace=patch,block,exit={}", file("trace")),
+        format!("--stats-file={}", file("stats.json")),
+    ];
+    let mut command = myvmm(["run", "--kernel"]);
+    command.arg(guest.path()).args(options);
+    let output = run_with_input(command, &[guest::POWER_OFF]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    assert!(read("hot.json").contains("\"executions\""), "{}", read("hot.json"));
+    assert!(read("trace").contains(" block "), "{}", read("trace"));
+    assert!(read("stats.json").contains("\"instructions_per_exit\""));
+}
