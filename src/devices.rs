@@ -13,12 +13,23 @@ use crate::exit::Refused;
 /// Devices that are added to a machine.
 #[derive(Clone, Debug, Args)]
 pub struct DeviceOptions {
-    /// Add a disk from an image: FILE[,ro][,format=raw|qcow2][,snapshot=on]; may be given several times
-    #[arg(long = "disk", value_name = "FILE[,...]", value_parser = image)]
+    /// The images of the disks.
+    #[arg(
+        long = "disk",
+        value_name = "FILE[,...]",
+        value_parser = image,
+        help = "Add a disk from an image: FILE[,ro][,format=raw|qcow2][,snapshot=on]; may be given several times"
+    )]
     disks: Vec<Image>,
-    /// Plug a network card into a network: none, user[,hostfwd=tcp:[HOST]:PORT-:PORT], or
-    /// socket,listen=PATH|connect=PATH to another machine; each with [,mac=ADDRESS]; may be given several times
-    #[arg(long = "net", value_name = "KIND[,...]", value_parser = card)]
+    /// The network cards.
+    #[arg(
+        long = "net",
+        value_name = "KIND[,...]",
+        value_parser = card,
+        help = "Plug a network card into a network: none, user[,hostfwd=tcp:[HOST]:PORT-:PORT], or \
+                socket,listen=PATH|connect=PATH to another machine; each with [,mac=ADDRESS]; may be given \
+                several times"
+    )]
     cards: Vec<Choice>,
 }
 
