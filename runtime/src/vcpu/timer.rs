@@ -52,10 +52,12 @@ impl Vcpu {
 
     /// Sets the Compare register, which acknowledges the timer's interrupt.
     pub(super) fn set_compare(&mut self, value: u32) {
+        // Writing the old value again only acknowledges.
+        let is_new = self.cpu.cp0(Cp0::Compare) as u32 != value;
         self.cpu.set_cp0(Cp0::Compare, value as i32 as u64);
         let cause = self.cpu.cp0(Cp0::Cause) & !(Cause::TI | Cause::IP7).bits();
         self.cpu.set_cp0(Cp0::Cause, cause as i32 as u64);
-        self.set_deadline(true);
+        self.set_deadline(is_new);
     }
 
     /// The Count register, for the guest.
