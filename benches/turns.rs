@@ -4,9 +4,8 @@
 #[expect(dead_code, reason = "a test's module, of which this needs a part")]
 #[path = "../tests/program/harness.rs"]
 mod harness;
-#[expect(dead_code, reason = "a test's module, of which this needs a part")]
-#[path = "../tests/program/turns.rs"]
-mod turns;
+#[path = "../tests/program/players.rs"]
+mod players;
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ const RUNS: usize = 5;
 
 fn time(engine: Engine, slice: u64) -> Duration {
     let one = || {
-        let mut players = turns::players(MACHINES, engine);
+        let mut players = players::players(MACHINES, engine);
         let started = Instant::now();
         schedule::slices(&mut players, slice);
         started.elapsed()
