@@ -13,7 +13,7 @@ use runtime::schedule;
 use runtime::vcpu::Engine;
 
 const MACHINES: usize = 100;
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 fn time(engine: Engine, slice: u64) -> Duration {
     let one = || {
@@ -26,7 +26,7 @@ fn time(engine: Engine, slice: u64) -> Duration {
 }
 
 fn main() {
-    for engine in [Engine::Interpreter, Engine::Jit] {
+    for engine in [Engine::Jit, Engine::Interpreter] {
         let alone = time(engine, 1 << 40);
         println!("{engine:?}, one after the other: {:.3} s", alone.as_secs_f64());
         for slice in [100, 1_000, 10_000, 100_000] {
