@@ -4,9 +4,8 @@
 #[expect(dead_code, reason = "a test's module, of which this needs a part")]
 #[path = "../tests/program/harness.rs"]
 mod harness;
-#[expect(dead_code, reason = "a test's module, of which this needs a part")]
-#[path = "../tests/program/turns.rs"]
-mod turns;
+#[path = "../tests/program/players.rs"]
+mod players;
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ use runtime::schedule;
 use runtime::vcpu::Engine;
 
 const MACHINES: usize = 100;
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 fn time(engine: Engine, slice: u64) -> Duration {
     let one = || {
-        let mut players = turns::players(MACHINES, engine);
+        let mut players = players::players(MACHINES, engine);
         let started = Instant::now();
         schedule::slices(&mut players, slice);
         started.elapsed()
@@ -27,7 +26,7 @@ fn time(engine: Engine, slice: u64) -> Duration {
 }
 
 fn main() {
-    for engine in [Engine::Interpreter, Engine::Jit] {
+    for engine in [Engine::Jit, Engine::Interpreter] {
         let alone = time(engine, 1 << 40);
         println!("{engine:?}, one after the other: {:.3} s", alone.as_secs_f64());
         for slice in [100, 1_000, 10_000, 100_000] {

@@ -62,8 +62,8 @@ pub struct Player {
     pub slices: u64,
     /// The time that it ran for.
     pub busy: Duration,
-    /// Whether something went wrong that the program does not know of.
-    pub failed: bool,
+    /// The exit code for what went wrong without the program's knowing; 0 if nothing did.
+    pub failure: u8,
     shown: Instant,
 }
 
@@ -86,8 +86,8 @@ impl Guest for Player {
 impl Player {
     /// A program at its start, or where its snapshot was taken.
     pub fn new(vm: ProgramVm, terminal: Terminal, format: DumpFormat, colour: bool) -> Self {
-        let (slices, busy, failed, shown) = (0, Duration::ZERO, false, Instant::now());
-        Self { vm, terminal, format, colour, slices, busy, failed, shown }
+        let (slices, busy, failure, shown) = (0, Duration::ZERO, 0, Instant::now());
+        Self { vm, terminal, format, colour, slices, busy, failure, shown }
     }
 
     fn play(&mut self) -> Progress {
@@ -136,7 +136,7 @@ impl Player {
     fn snapshot(&mut self, path: &PathBuf) {
         let bytes = self.vm.snapshot();
         if let Err(error) = file::write(path, &bytes) {
-            self.failed = true;
+            self.failure = exit::REFUSED;
             let (name, here) = (Path::new(path).display(), self.vm.here());
             self.say(&format!("SNAPSHOT {name}: {}; the program goes on{here}", reason(&error)));
         }
@@ -145,7 +145,7 @@ impl Player {
     /// Tells why the program ended, if it did not mean to.
     fn conclude(&mut self) {
         if let Err(error) = self.terminal.port.close() {
-            self.failed = true;
+            self.failure = exit::FAILED;
             self.say(&format!("Cannot print what the program prints: {}", reason(&error)));
         }
         let mars = self.vm.image().options.compat == Compat::Mars;
@@ -175,6 +175,6 @@ impl Player {
             Some(End::RanOff(_) | End::Fault(_) | End::Halted(_)) => exit::PANICKED,
             Some(End::Console(_)) => exit::FAILED,
         };
-        if own == 0 && self.failed { exit::REFUSED } else { own }
+        if own == 0 { self.failure } else { own }
     }
 }

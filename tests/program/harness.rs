@@ -8,7 +8,7 @@ use runtime::vcpu::Engine;
 use translator::asm::{self, Para};
 
 /// The engines that must agree.
-pub const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
+pub const ENGINES: [Engine; 3] = [Engine::Interpreter, Engine::Jit, Engine::Auto];
 
 /// A console in memory.
 #[derive(Clone, Debug, Default)]

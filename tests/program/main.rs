@@ -3,6 +3,7 @@
 mod cli;
 mod files;
 mod harness;
+mod players;
 mod snapshot;
 mod spim;
 mod turns;
