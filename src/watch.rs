@@ -41,7 +41,7 @@ pub struct WatchOptions {
     /// Write a line for each event to standard error or to a file: patch, block, exit, irq, tlb, exception
     #[arg(long, value_name = "KIND,...[=FILE]", value_parser = kinds_and_file)]
     trace: Option<(Kinds, Option<PathBuf>)>,
-    /// At the end write /tmp/perf-PID.map, with which Linux `perf report` names guest functions
+    /// At the end write /tmp/perf-PID.map: where the code of which guest function is, as Linux `perf` reads it
     #[arg(long)]
     perf_map: bool,
     /// Names for addresses: a System.map, or a guest's /proc/kallsyms; by default the kernel tells its own
