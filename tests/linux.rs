@@ -12,7 +12,7 @@ use host::{myvmm, text};
 use image::{Flavour, Request, Silent};
 
 /// Several times what an interpreted boot takes on a slow and busy host.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PROMPT: &str = "myvmm:~# ";
 
 /// What the machine must show of itself; each line of output is looked for below.
@@ -130,7 +130,6 @@ fn a_person_can_work_reboot_and_survive_a_panic() {
     person.say("echo st''arted; sleep 1000");
     person.see("started");
     person.type_slowly(&["\x03"]);
-    person.see("^C");
     person.say("echo $((6 * 7)) li''ves; sleep 1000");
     person.see("42 lives");
     person.type_slowly(&["\x1a"]);
