@@ -1,9 +1,11 @@
 //! The options that every command with a machine has, and what they mean to the runtime. It must not know what is
 //! booted.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
@@ -31,6 +33,10 @@ pub struct MachineOptions {
     /// What runs the guest's code: interp, jit, or auto for each where it is better
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
     engine: EngineChoice,
+    /// How CPUs share the host: `threads`, each on one of its own, or `slices`, all on one in turns of N guest
+    /// instructions, with guest time by instructions, so that every run is like the other
+    #[arg(long, value_name = "threads|slices[=N]", value_parser = schedule, default_value = "threads")]
+    schedule: Schedule,
     /// Words to add to the kernel's command line
     #[arg(
         long,
@@ -85,12 +91,13 @@ impl MachineOptions {
             ram: self.mem,
             vcpus: self.smp,
             model: &translator::model::MIPS64R2,
+            schedule: self.schedule,
             engine: self.engine.into(),
             counted: false,
             profiled: false,
             trace: None,
             disks: self.devices.open_disks()?,
-            cards: self.devices.cards(),
+            cards: self.devices.cards(self.schedule == Schedule::Threads),
         })
     }
 
@@ -106,6 +113,19 @@ impl MachineOptions {
         }
         Ok(line)
     }
+}
+
+/// Reads a schedule. The usual slice is 100 microseconds of the guest's time.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    const USUAL: NonZeroU64 = NonZeroU64::new(10_000).unwrap();
+    let slice = match text.split_once('=') {
+        None if text == "threads" => return Ok(Schedule::Threads),
+        None if text == "slices" => Some(USUAL),
+        Some(("slices", count)) => count.parse().ok(),
+        _ => None,
+    };
+    let slice = slice.ok_or("write threads, slices, or slices=N with a number of instructions above 0")?;
+    Ok(Schedule::Slices(slice))
 }
 
 /// Reads a size: a number of MB, or of what the letter behind it says.
@@ -140,6 +160,17 @@ mod tests {
         }
         for bad in ["", "M", "1.5G", "-1M", "12MB", "1T", "99999999999999999999", "18446744073709551615G"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn slices_have_a_length() {
+        let slices = |count| Ok(Schedule::Slices(NonZeroU64::new(count).unwrap()));
+        assert_eq!(schedule("threads"), Ok(Schedule::Threads));
+        assert_eq!(schedule("slices"), slices(10_000));
+        assert_eq!(schedule("slices=1"), slices(1));
+        for bad in ["", "slice", "slices=", "slices=0", "slices=-1", "slices=1k", "threads=2"] {
+            assert!(schedule(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,12 +1,29 @@
-//! How the vCPUs of a machine run until it ends. It must not know what they run.
+//! How the vCPUs of a machine run until it ends: each on a thread of its own, or all on one in turns of an
+//! exact number of instructions. It must not know what they run.
+//!
+//! In turns, the machine is as if its vCPUs shared one processor: time is the number of instructions that have
+//! run on all of them, so what runs later is later, and the order of everything is the same in every run as
+//! far as nothing comes from outside. While all vCPUs wait, time passes as the host's does.
 
 use std::any::Any;
 use std::sync::Arc;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
 
-use crate::machine::{Control, Ending};
+use crate::machine::{Control, Ending, NANOSECONDS_PER_TICK};
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
+
+/// Which host threads the vCPUs of a machine run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// Each has one of its own.
+    Threads,
+    /// One runs all of them, in turns of so many instructions. Every run is like the other.
+    Slices(NonZeroU64),
+}
 
 /// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
 /// earlier.
@@ -97,6 +114,131 @@ fn run(vcpu: &mut Vcpu, engine: Engine) {
             // The guest has handlers of its own.
             Outcome::SystemCall | Outcome::Exception(_) => {}
         }
+    }
+}
+
+/// Runs all vCPUs on this thread, in turns of `slice` instructions, until the machine ends. The tick that
+/// they are at is kept in `time`. Gives what each did.
+pub fn slices(
+    control: &Arc<Control>,
+    vcpus: Vec<Vcpu>,
+    engine: Engine,
+    slice: NonZeroU64,
+    time: Arc<AtomicU64>,
+) -> Vec<Statistics> {
+    let players = vcpus.into_iter().map(|vcpu| {
+        let state = if vcpu.number == 0 { State::Running } else { State::Stopped };
+        Player { vcpu, state }
+    });
+    let mut round = Round { control, players: players.collect(), engine, slice: slice.get(), time };
+    while control.ending().is_none() {
+        if control.is_paused() {
+            round.stand_by();
+        } else if !round.play() {
+            round.rest();
+        }
+    }
+    round.players.iter_mut().map(|player| player.vcpu.take_statistics()).collect()
+}
+
+/// What a vCPU does between its turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It was not started.
+    Stopped,
+    /// It has something to do.
+    Running,
+    /// It waits for an interrupt.
+    Waiting,
+}
+
+/// A vCPU that has its turns.
+struct Player {
+    vcpu: Vcpu,
+    state: State,
+}
+
+impl Player {
+    /// Whether it has something to do.
+    fn is_ready(&mut self, control: &Control) -> bool {
+        if self.state != State::Running {
+            self.vcpu.silence();
+        }
+        if let Some(address) = control.take_start(self.vcpu.number) {
+            self.vcpu.start(address);
+            self.state = State::Running;
+        }
+        if self.state == State::Waiting && self.vcpu.is_wakeable() {
+            self.state = State::Running;
+        }
+        self.state == State::Running
+    }
+
+    /// Runs `slice` instructions, or less if it waits or the machine ends.
+    fn play(&mut self, control: &Control, engine: Engine, slice: u64) {
+        let end = self.vcpu.ticks() + slice;
+        while self.state == State::Running && control.ending().is_none() {
+            let left = end.saturating_sub(self.vcpu.ticks());
+            if left == 0 {
+                return;
+            }
+            match self.vcpu.run(engine, left) {
+                Outcome::Halted => control.end(Ending::PowerOff),
+                Outcome::Wait => self.state = State::Waiting,
+                Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+                // The guest has handlers of its own.
+                Outcome::SystemCall | Outcome::Exception(_) => {}
+            }
+        }
+    }
+}
+
+/// All vCPUs of a machine in their turns.
+struct Round<'a> {
+    control: &'a Control,
+    players: Vec<Player>,
+    engine: Engine,
+    slice: u64,
+    /// The tick that all are at; only this thread changes it.
+    time: Arc<AtomicU64>,
+}
+
+impl Round<'_> {
+    /// Gives each vCPU that has something to do its turn. Says whether there was one.
+    fn play(&mut self) -> bool {
+        let mut played = false;
+        for player in &mut self.players {
+            player.vcpu.pass_time(self.time.load(Ordering::Relaxed));
+            if player.is_ready(self.control) {
+                player.play(self.control, self.engine, self.slice);
+                self.time.store(player.vcpu.ticks(), Ordering::Relaxed);
+                played = true;
+            }
+        }
+        played
+    }
+
+    /// Lets time pass until the first timer of a vCPU is due or something comes from outside.
+    fn rest(&self) {
+        let now = self.time.load(Ordering::Relaxed);
+        let waiting = self.players.iter().filter(|player| player.state == State::Waiting);
+        let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
+        let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
+        let begin = Instant::now();
+        let rung = self.control.sleep(limit);
+        let passed = now + begin.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK;
+        let then = match next {
+            Some(next) if rung => passed.min(next),
+            Some(next) => next,
+            None => passed,
+        };
+        self.time.store(then.max(now), Ordering::Relaxed);
+    }
+
+    /// Sleeps until someone wants the machine; no time passes.
+    fn stand_by(&self) {
+        self.control.sleep(None);
+        self.players.iter().for_each(|player| player.vcpu.silence());
     }
 }
 

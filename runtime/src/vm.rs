@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use translator::addr::Pa;
@@ -16,17 +17,17 @@ use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
-use crate::device::rtc::host_clock;
+use crate::device::rtc::{WallClock, host_clock};
 use crate::device::uart::SerialInput;
 use crate::device::virtio::block::Block;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
-use crate::device::virtio::{Transport, VirtioDevice};
-use crate::drive;
+use crate::device::virtio::{DeviceKind, Transport, VirtioDevice};
+use crate::drive::{self, Schedule};
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
-use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
+use crate::machine::{Clock, Control, Ending, Exceptions, Machine, NANOSECONDS_PER_TICK};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::trace::{Kinds, Trace};
@@ -47,6 +48,8 @@ pub struct Config {
     pub vcpus: usize,
     /// The CPU model.
     pub model: &'static Model,
+    /// Which host threads the vCPUs run on.
+    pub schedule: Schedule,
     /// What runs guest code.
     pub engine: Engine,
     /// Whether generated code counts instructions.
@@ -122,6 +125,9 @@ pub struct Vm {
     machine: Arc<Machine>,
     vcpus: Vec<Vcpu>,
     engine: Engine,
+    schedule: Schedule,
+    /// The tick that a machine in slices is at.
+    time: Arc<AtomicU64>,
     serial_input: SerialInput,
     boot: Boot,
 }
@@ -146,16 +152,19 @@ impl Vm {
     /// Refuses sizes that the board cannot have and files that are no kernel for it, and reports a
     /// host without memory or threads.
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        let control = Control::new(config.vcpus);
+        let sliced = config.schedule != Schedule::Threads;
+        let control =
+            if sliced { Control::with_one_thread(config.vcpus) } else { Control::new(config.vcpus) };
+        let time = Arc::<AtomicU64>::default();
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
         let devices = virtio_devices(config).map_err(VmError::Network)?;
         let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
         let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
         let dma = Dma::new(Arc::clone(&ram));
-        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma)).collect();
+        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma, sliced)).collect();
         let host = virt::Host {
             serial_output: Box::new(output),
-            clock: host_clock(),
+            clock: if sliced { sliced_clock(Arc::clone(&time)) } else { host_clock() },
             power: control.clone(),
             pins: control.clone(),
             start: control.clone(),
@@ -165,17 +174,19 @@ impl Vm {
         let board = Board::new(config.ram, config.vcpus, host)?;
         let boot = load_kernel(config, &board, &ram)?;
         let mut mode = Mode::empty();
-        mode.set(Mode::COUNTED, config.counted);
+        mode.set(Mode::COUNTED, config.counted || sliced);
         mode.set(Mode::PROFILED, config.profiled);
         let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
-        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
+        let clock = if sliced { Clock::Instructions } else { Clock::Host };
+        let exceptions = Exceptions::Guest;
         let machine =
             Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
         let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let notice: Weak<Machine> = Arc::downgrade(&machine);
         dma.connect(notice);
         let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
-        let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
+        let (engine, schedule, serial_input) = (config.engine, config.schedule, board.serial_input);
+        let mut vm = Self { machine, vcpus, engine, schedule, time, serial_input, boot };
         vm.set_boot_state();
         Ok(vm)
     }
@@ -212,13 +223,16 @@ impl Vm {
         Arc::clone(&self.machine.control)
     }
 
-    /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
+    /// Runs the machine until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
     /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
         let control = self.control();
-        let statistics = drive::threads(&control, self.vcpus, self.engine)?;
+        let statistics = match self.schedule {
+            Schedule::Threads => drive::threads(&control, self.vcpus, self.engine)?,
+            Schedule::Slices(slice) => drive::slices(&control, self.vcpus, self.engine, slice, self.time),
+        };
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
 }
@@ -234,13 +248,26 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
         let mac = card.mac.unwrap_or_else(|| card.link.default_mac(number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
     }
-    devices.push(Box::new(Entropy));
+    // What is random differs from run to run.
+    if config.schedule == Schedule::Threads {
+        devices.push(Box::new(Entropy));
+    }
     Ok(devices)
 }
 
-fn transport(device: Box<dyn VirtioDevice>, dma: &Dma) -> std::io::Result<virt::MakeVirtio> {
+/// A machine in slices finds its requests done at the same instruction in every run; but a network has to be
+/// listened to all the time.
+fn transport(device: Box<dyn VirtioDevice>, dma: &Dma, sliced: bool) -> std::io::Result<virt::MakeVirtio> {
+    let at_once = sliced && device.kind() != DeviceKind::Network;
     let transport = Transport::new(device, dma.clone())?;
+    let transport = if at_once { transport.at_once() } else { transport };
     Ok(Box::new(move |line| transport.wire(line)))
+}
+
+/// The wall clock of a machine in slices: every run begins on the first day of 2020.
+fn sliced_clock(time: Arc<AtomicU64>) -> WallClock {
+    const BEGINNING: u64 = 1_577_836_800;
+    Box::new(move || BEGINNING * 1_000_000_000 + time.load(Ordering::Relaxed) * NANOSECONDS_PER_TICK)
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {

@@ -138,7 +138,13 @@ impl Vcpu {
     /// Sleeps until someone wants the vCPU.
     pub fn stand_by(&self) {
         self.doorbell.sleep(None);
-        self.doorbell.shared.alarm.store(0, Ordering::Release);
+        self.silence();
+    }
+
+    /// Takes back all alarms of a vCPU that does not run. Whoever does that looks afterwards at what they
+    /// were for.
+    pub fn silence(&self) {
+        self.doorbell.shared.alarm.swap(0, Ordering::AcqRel);
     }
 
     /// Starts the vCPU at `address` with its registers as after reset.
@@ -154,6 +160,7 @@ impl Vcpu {
         self.cpu.fcsr = self.rules.reset().0;
         self.cpu.set_cp0(Cp0::CMGCRBase, before.cp0(Cp0::CMGCRBase));
         self.cpu.pc = address;
+        self.deadline = None;
         self.soft.flush_all();
         self.forget_recent();
         self.select_tables();
