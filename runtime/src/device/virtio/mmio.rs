@@ -3,11 +3,12 @@
 //! device, except where the driver changes whether the device runs. It must not know what the device is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use bitflags::bitflags;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::queue::{FEATURE_EVENT_INDEX, FEATURE_INDIRECT, Layout, Position, Queue, RingError};
 use super::{DeviceKind, FEATURE_VERSION_1, Interrupt, VirtioDevice};
@@ -122,10 +123,29 @@ struct Registers {
 /// Everything of the transport that a snapshot must keep, besides the state of the device itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    kind: DeviceKind,
     registers: Registers,
     positions: Vec<Option<Position>>,
     interrupt_reasons: u32,
     needs_reset: bool,
+}
+
+/// A state that a device cannot take over.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RestoreError {
+    /// It is that of another kind of device.
+    #[error("the saved virtio device is a {saved:?}, but this one is a {here:?}")]
+    Kind {
+        /// What was saved.
+        saved: DeviceKind,
+        /// What is here.
+        here: DeviceKind,
+    },
+    /// The driver relies on what this device cannot do.
+    #[error(
+        "the guest uses features {0:#x} of the virtio device, which this one lacks; give it the same options"
+    )]
+    Features(u64),
 }
 
 /// The device and its queues; whoever holds the lock uses them.
@@ -134,11 +154,14 @@ struct Live {
     queues: Vec<Option<Queue>>,
     /// The driver is done setting up, and nothing went wrong since.
     running: bool,
+    /// The machine is at rest, and the device with it.
+    paused: bool,
 }
 
 /// What the device's thread shares with the transport.
 struct Shared {
     live: Mutex<Live>,
+    resumed: Condvar,
     events: Arc<Events>,
     interrupt: Arc<Interrupt>,
     /// The driver must reset the device before it is of use again.
@@ -169,7 +192,8 @@ impl Transport {
         let configuration = device.configuration();
         let queues = queue_sizes.iter().map(|_| None).collect();
         let shared = Arc::new(Shared {
-            live: Mutex::new(Live { device, queues, running: false }),
+            live: Mutex::new(Live { device, queues, running: false, paused: false }),
+            resumed: Condvar::new(),
             events: Arc::new(Events::new()?),
             interrupt: Arc::default(),
             needs_reset: AtomicBool::new(false),
@@ -190,11 +214,29 @@ impl Transport {
         Arc::new(self)
     }
 
+    /// Lets the device rest, once it is done with the request in hand: until [`Transport::resume`] it
+    /// neither touches RAM nor interrupts of its own accord, while its registers still answer.
+    pub fn pause(&self) {
+        lock(&self.shared.live).paused = true;
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        let mut live = lock(&self.shared.live);
+        if live.paused && live.running {
+            live.device.resume();
+        }
+        live.paused = false;
+        drop(live);
+        self.shared.wake();
+    }
+
     /// A copy of everything that changes. Waits for the request in hand.
     pub fn state(&self) -> State {
         let registers = lock(&self.registers).clone();
         let live = lock(&self.shared.live);
         State {
+            kind: self.kind,
             registers,
             positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
             interrupt_reasons: self.shared.interrupt.reasons(),
@@ -202,8 +244,19 @@ impl Transport {
         }
     }
 
-    /// Continues from `state`, of a transport with a device like this one's.
-    pub fn restore(&self, state: &State) {
+    /// Continues from `state`, of a transport with a device like this one's. A device that is paused
+    /// stays so.
+    ///
+    /// # Errors
+    /// Refuses the state of another kind of device, and one whose driver uses more than this one can do.
+    pub fn restore(&self, state: &State) -> Result<(), RestoreError> {
+        if state.kind != self.kind {
+            return Err(RestoreError::Kind { saved: state.kind, here: self.kind });
+        }
+        let missing = state.registers.driver_features & !self.features;
+        if missing != 0 && state.registers.status.contains(Status::FEATURES_OK) {
+            return Err(RestoreError::Features(missing));
+        }
         let mut registers = lock(&self.registers);
         self.shared.stop();
         *registers = state.registers.clone();
@@ -213,6 +266,7 @@ impl Transport {
         if registers.status.contains(Status::DRIVER_OK) && !state.needs_reset {
             self.start(&registers, &state.positions);
         }
+        Ok(())
     }
 
     fn read_register(&self, register: Register) -> u32 {
@@ -374,7 +428,7 @@ impl SharedDevice for Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.events.ring();
+        self.shared.wake();
         // A machine that ends while the device gives notice of a write is dropped by the device's own
         // thread, which then ends by itself.
         let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
@@ -441,11 +495,16 @@ fn set_half(value: &mut u64, high: bool, word: u32) {
 impl Shared {
     /// The device's thread.
     fn run(&self) {
-        while !self.closed.load(Ordering::SeqCst) {
-            let patience = self.patience();
+        loop {
+            let mut live = self.wait_for_resume();
+            let patience = if live.running { live.device.patience() } else { None };
+            drop(live);
             let ready = self.events.wait(patience);
-            let mut live = lock(&self.live);
-            let Live { device, queues, running } = &mut *live;
+            let mut live = self.wait_for_resume();
+            if self.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            let Live { device, queues, running, .. } = &mut *live;
             if *running && device.serve(queues, &ready).is_err() {
                 *running = false;
                 self.ask_for_reset();
@@ -453,9 +512,18 @@ impl Shared {
         }
     }
 
-    fn patience(&self) -> Option<std::time::Duration> {
-        let mut live = lock(&self.live);
-        if live.running { live.device.patience() } else { None }
+    /// The device, when it need not rest.
+    fn wait_for_resume(&self) -> MutexGuard<'_, Live> {
+        let rests = |live: &mut Live| live.paused && !self.closed.load(Ordering::SeqCst);
+        self.resumed.wait_while(lock(&self.live), rests).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the device's thread look around, wherever it sleeps.
+    fn wake(&self) {
+        // With the lock, the thread is either before its look at what has changed, or asleep.
+        drop(lock(&self.live));
+        self.resumed.notify_all();
+        self.events.ring();
     }
 
     /// Stops the device, once it is done with the request in hand.

@@ -12,7 +12,9 @@ mod testing;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-pub use mmio::{State, Transport};
+use serde::{Deserialize, Serialize};
+
+pub use mmio::{RestoreError, State, Transport};
 
 use self::queue::{Queue, RingError};
 use super::lock;
@@ -23,7 +25,7 @@ use crate::bus::irq::IrqLine;
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
 
 /// What a device is (section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum DeviceKind {
     /// A network card.
@@ -66,6 +68,9 @@ pub trait VirtioDevice: Send {
     fn patience(&mut self) -> Option<Duration> {
         None
     }
+
+    /// The machine goes on after a pause, perhaps on another host.
+    fn resume(&mut self) {}
 
     /// Returns to the state after power-on.
     fn reset(&mut self);

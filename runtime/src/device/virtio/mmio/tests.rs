@@ -170,9 +170,45 @@ fn a_restored_device_goes_on() {
     let other = Transport::new(Box::new(Echo), bench.transport.dma.clone()).unwrap();
     bench.transport.reset();
     (bench.transport, bench.wire) = (other.wire(IrqLine::new(wire.clone(), 0)), wire);
-    bench.transport.restore(&state);
+    bench.transport.restore(&state).unwrap();
     assert_eq!(bench.transport.state(), state);
     bench.echo(2);
+}
+
+#[test]
+fn a_paused_device_rests_until_it_goes_on() {
+    let mut bench = Bench::new();
+    bench.set_up();
+    bench.write(Register::Status, 15);
+    bench.echo(1);
+    bench.transport.pause();
+    bench.driver.offer(&[readable(BUFFERS, 1), writable(BUFFERS + 1, 1)]);
+    bench.write(Register::QueueNotify, 0);
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(bench.driver.reclaim(), None);
+    let state = bench.transport.state();
+    bench.transport.restore(&state).unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(bench.driver.reclaim(), None);
+    bench.transport.resume();
+    bench.wait(|bench| bench.wire.0.load(Ordering::SeqCst));
+    assert!(bench.driver.reclaim().is_some());
+    bench.transport.pause();
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let bench = Bench::new();
+    bench.set_up();
+    let state = bench.transport.state();
+    let mut other = state.clone();
+    other.kind = DeviceKind::Block;
+    let error = RestoreError::Kind { saved: DeviceKind::Block, here: DeviceKind::Console };
+    assert_eq!(bench.transport.restore(&other), Err(error));
+    let mut other = state.clone();
+    other.registers.driver_features |= 1 << 5;
+    assert_eq!(bench.transport.restore(&other), Err(RestoreError::Features(1 << 5)));
+    assert_eq!(bench.transport.state(), state);
 }
 
 #[test]
