@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 
 use bitflags::bitflags;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::queue::{FEATURE_EVENT_INDEX, FEATURE_INDIRECT, Layout, Position, Queue, RingError};
 use super::{DeviceKind, FEATURE_VERSION_1, Interrupt, VirtioDevice};
@@ -16,6 +15,8 @@ use crate::backend::events::Events;
 use crate::bus::irq::IrqLine;
 use crate::device::{Access, SharedDevice, Size, lock, read_words, write_words};
 use crate::memory::Dma;
+use crate::persist::{DeviceState, StateError};
+use crate::wire;
 
 /// "virt".
 const MAGIC: u32 = 0x7472_6976;
@@ -120,32 +121,15 @@ struct Registers {
     layouts: Vec<Layout>,
 }
 
-/// Everything of the transport that a snapshot must keep, besides the state of the device itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    kind: DeviceKind,
+/// Everything that a snapshot must keep.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
     registers: Registers,
     positions: Vec<Option<Position>>,
     interrupt_reasons: u32,
     needs_reset: bool,
-}
-
-/// A state that a device cannot take over.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum RestoreError {
-    /// It is that of another kind of device.
-    #[error("the saved virtio device is a {saved:?}, but this one is a {here:?}")]
-    Kind {
-        /// What was saved.
-        saved: DeviceKind,
-        /// What is here.
-        here: DeviceKind,
-    },
-    /// The driver relies on what this device cannot do.
-    #[error(
-        "the guest uses features {0:#x} of the virtio device, which this one lacks; give it the same options"
-    )]
-    Features(u64),
+    /// What the device itself wants to be kept.
+    device: Vec<u8>,
 }
 
 /// The device and its queues; whoever holds the lock uses them.
@@ -214,57 +198,17 @@ impl Transport {
         Arc::new(self)
     }
 
-    /// Lets the device rest, once it is done with the request in hand: until [`Transport::resume`] it
-    /// neither touches RAM nor interrupts of its own accord, while its registers still answer.
-    pub fn pause(&self) {
-        lock(&self.shared.live).paused = true;
-    }
-
-    /// Ends a pause.
-    pub fn resume(&self) {
-        let mut live = lock(&self.shared.live);
-        if live.paused && live.running {
-            live.device.resume();
-        }
-        live.paused = false;
-        drop(live);
-        self.shared.wake();
-    }
-
-    /// A copy of everything that changes. Waits for the request in hand.
-    pub fn state(&self) -> State {
-        let registers = lock(&self.registers).clone();
-        let live = lock(&self.shared.live);
-        State {
-            kind: self.kind,
-            registers,
-            positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
-            interrupt_reasons: self.shared.interrupt.reasons(),
-            needs_reset: self.shared.needs_reset.load(Ordering::SeqCst),
-        }
-    }
-
-    /// Continues from `state`, of a transport with a device like this one's. A device that is paused
-    /// stays so.
-    ///
-    /// # Errors
-    /// Refuses the state of another kind of device, and one whose driver uses more than this one can do.
-    pub fn restore(&self, state: &State) -> Result<(), RestoreError> {
-        if state.kind != self.kind {
-            return Err(RestoreError::Kind { saved: state.kind, here: self.kind });
-        }
+    fn check(&self, state: &State) -> Result<(), StateError> {
         let missing = state.registers.driver_features & !self.features;
         if missing != 0 && state.registers.status.contains(Status::FEATURES_OK) {
-            return Err(RestoreError::Features(missing));
+            return Err(StateError::Unfit(format!(
+                "the guest uses features {missing:#x} of a {:?} device, which this one lacks: \
+                 give it the options that it was saved with",
+                self.kind
+            )));
         }
-        let mut registers = lock(&self.registers);
-        self.shared.stop();
-        *registers = state.registers.clone();
-        registers.layouts.resize(self.queue_sizes.len(), Layout::default());
-        self.shared.interrupt.set(|_| state.interrupt_reasons);
-        self.shared.needs_reset.store(state.needs_reset, Ordering::SeqCst);
-        if registers.status.contains(Status::DRIVER_OK) && !state.needs_reset {
-            self.start(&registers, &state.positions);
+        if state.registers.layouts.len() != self.queue_sizes.len() {
+            return Err(StateError::Unfit(format!("a {:?} device has another number of queues", self.kind)));
         }
         Ok(())
     }
@@ -422,6 +366,69 @@ impl SharedDevice for Transport {
 
     fn reset(&self) {
         self.reset_registers(&mut lock(&self.registers));
+    }
+}
+
+impl DeviceState for Transport {
+    fn kind(&self) -> &'static str {
+        match self.kind {
+            DeviceKind::Network => "virtio-net",
+            DeviceKind::Block => "virtio-blk",
+            DeviceKind::Console => "virtio-console",
+            DeviceKind::Entropy => "virtio-rng",
+        }
+    }
+
+    fn version(&self) -> u16 {
+        1
+    }
+
+    /// The registers still answer.
+    fn pause(&self) {
+        let mut live = lock(&self.shared.live);
+        let Live { device, queues, running, paused } = &mut *live;
+        if *running && !*paused && device.quiesce(queues).is_err() {
+            *running = false;
+            self.shared.ask_for_reset();
+        }
+        *paused = true;
+    }
+
+    fn resume(&self) {
+        let mut live = lock(&self.shared.live);
+        if live.paused && live.running {
+            live.device.resume();
+        }
+        live.paused = false;
+        drop(live);
+        self.shared.wake();
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let registers = lock(&self.registers).clone();
+        let mut live = lock(&self.shared.live);
+        wire::encode(&State {
+            registers,
+            positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
+            interrupt_reasons: self.shared.interrupt.reasons(),
+            needs_reset: self.shared.needs_reset.load(Ordering::SeqCst),
+            device: live.device.save(),
+        })
+    }
+
+    /// A device that is paused stays so.
+    fn restore(&self, bytes: &[u8]) -> Result<(), StateError> {
+        let state: State = wire::decode(bytes)?;
+        self.check(&state)?;
+        let mut registers = lock(&self.registers);
+        self.shared.stop();
+        *registers = state.registers;
+        self.shared.interrupt.set(|_| state.interrupt_reasons);
+        self.shared.needs_reset.store(state.needs_reset, Ordering::SeqCst);
+        if registers.status.contains(Status::DRIVER_OK) && !state.needs_reset {
+            self.start(&registers, &state.positions);
+        }
+        lock(&self.shared.live).device.restore(&state.device)
     }
 }
 
