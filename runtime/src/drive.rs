@@ -6,8 +6,8 @@
 //! far as nothing comes from outside. While all vCPUs wait, time passes as the host's does.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};

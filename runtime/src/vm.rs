@@ -161,7 +161,8 @@ impl Vm {
         let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
         let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
         let dma = Dma::new(Arc::clone(&ram));
-        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma, sliced)).collect();
+        let virtio: Result<_, _> =
+            devices.into_iter().map(|device| transport(device, &dma, sliced)).collect();
         let host = virt::Host {
             serial_output: Box::new(output),
             clock: if sliced { sliced_clock(Arc::clone(&time)) } else { host_clock() },

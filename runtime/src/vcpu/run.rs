@@ -320,8 +320,7 @@ impl Vcpu {
             // If anyone wrote to a code page meanwhile, the bytes may be old or the watch be over.
             let mut cache = self.machine.cache();
             if cache.invalidations() == before {
-                cache.insert(Arc::clone(&block));
-                return Ok(block);
+                return Ok(cache.insert(block));
             }
         }
     }
