@@ -59,6 +59,8 @@ pub enum EngineChoice {
     Jit,
     /// Interpret everything
     Interp,
+    /// Translate everything, but come back after each block: for comparisons
+    Blocks,
 }
 
 impl From<EngineChoice> for Engine {
@@ -67,6 +69,7 @@ impl From<EngineChoice> for Engine {
             EngineChoice::Auto => Self::Auto,
             EngineChoice::Jit => Self::Jit,
             EngineChoice::Interp => Self::Interpreter,
+            EngineChoice::Blocks => Self::Blocks,
         }
     }
 }
