@@ -12,6 +12,7 @@ mod options;
 mod program;
 mod rendering;
 mod report;
+mod sandbox;
 mod session;
 mod watch;
 

@@ -18,11 +18,8 @@ fn every_program_is_right_under_everybody() {
     let (table, said) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{table}{said}");
     for subject in ["interpreter", "block JIT", "full JIT", "auto"] {
-        assert_eq!(
-            table.lines().filter(|line| line.contains(&format!(" {subject} "))).count(),
-            14,
-            "{subject}: {table}"
-        );
+        let is_row = |line: &&str| line.contains("..") && line.contains(&format!(" {subject} "));
+        assert_eq!(table.lines().filter(is_row).count(), 13, "{subject}: {table}");
     }
 }
 

@@ -25,7 +25,7 @@ const SHARED_WORD: u64 = 0x8000;
 const OWN: u64 = 0x1_0000;
 const OWN_BYTES: u64 = 0x1000;
 const KSEG0: u64 = 0xffff_ffff_8000_0000;
-const INSTRUCTIONS: u64 = 60_000_000;
+const INSTRUCTIONS: u64 = 20_000_000;
 /// More would say no more.
 const MOST_VCPUS: usize = 8;
 

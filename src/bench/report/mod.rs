@@ -77,7 +77,7 @@ fn distance(results: &Results) -> String {
     let rows = results.programs.iter().filter_map(|program| {
         let ratio = |subject| program.ratio(subject, Subject::Jit);
         let (qemu, native) = (ratio(Subject::Qemu), ratio(Subject::Native));
-        (qemu.is_some() || native.is_some()).then(|| (program.name.as_str(), [qemu, native]))
+        (qemu.is_some() || native.is_some()).then_some((program.name.as_str(), [qemu, native]))
     });
     let rows: Vec<_> = rows.collect();
     if rows.is_empty() {

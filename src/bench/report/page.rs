@@ -16,13 +16,13 @@ pub fn number(value: f64) -> String {
         _ if value >= 1e6 => format!("{}M", number(value / 1e6)),
         _ if value >= 1e4 => format!("{}k", number(value / 1e3)),
         _ if value >= 99.95 => format!("{value:.0}"),
-        _ if value >= 9.995 => trimmed(format!("{value:.1}")),
-        _ if value >= 0.01 => trimmed(format!("{value:.2}")),
+        _ if value >= 9.995 => trimmed(&format!("{value:.1}")),
+        _ if value >= 0.01 => trimmed(&format!("{value:.2}")),
         _ => format!("{value:.1e}"),
     }
 }
 
-fn trimmed(text: String) -> String {
+fn trimmed(text: &str) -> String {
     let short = text.trim_end_matches('0').trim_end_matches('.');
     short.to_owned()
 }
