@@ -37,8 +37,18 @@ const WRITE: u64 = libc::PROT_WRITE as u64;
 const EXECUTE: u64 = libc::PROT_EXEC as u64;
 /// Both are set for a thread, and one of them is not for a process.
 const THREAD: u64 = (libc::CLONE_VM | libc::CLONE_THREAD) as u64;
-const TERMINAL: &[u64] =
-    &[libc::TCGETS, libc::TCSETS, libc::TCSETSW, libc::TCSETSF, libc::TIOCGWINSZ, libc::TIOCGPGRP];
+const TERMINAL: &[u64] = &[
+    libc::TCGETS,
+    libc::TCSETS,
+    libc::TCSETSW,
+    libc::TCSETSF,
+    libc::TCGETS2,
+    libc::TCSETS2,
+    libc::TCSETSW2,
+    libc::TCSETSF2,
+    libc::TIOCGWINSZ,
+    libc::TIOCGPGRP,
+];
 const READINESS: &[u64] = &[libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX];
 const LOCAL: u64 = libc::AF_UNIX as u64;
 const INTERNET: u64 = libc::AF_INET as u64;
@@ -74,6 +84,9 @@ const TABLE: &[(c_long, Allowed, &str)] = &[
     (libc::SYS_fsync, Always, "disks, snapshots"),
     (libc::SYS_fdatasync, Always, "disks"),
     (libc::SYS_sync_file_range, Always, "disks"),
+    (libc::SYS_access, Always, "whether a file is there"),
+    (libc::SYS_faccessat, Always, "whether a file is there"),
+    (libc::SYS_faccessat2, Always, "whether a file is there"),
     (libc::SYS_fstat, Always, "files"),
     (libc::SYS_newfstatat, Always, "files"),
     (libc::SYS_statx, Always, "files"),
@@ -85,6 +98,7 @@ const TABLE: &[(c_long, Allowed, &str)] = &[
     (libc::SYS_readlink, Always, "full names of files"),
     (libc::SYS_readlinkat, Always, "full names of files"),
     (libc::SYS_rename, Always, "files that were written aside"),
+    (libc::SYS_renameat, Always, "files that were written aside"),
     (libc::SYS_renameat2, Always, "files that were written aside"),
     (libc::SYS_unlink, Always, "files that were written aside, sockets"),
     (libc::SYS_unlinkat, Always, "files that were written aside"),
