@@ -123,6 +123,7 @@ struct Registers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     registers: Registers,
+    configuration: Vec<u8>,
     positions: Vec<Option<Position>>,
     interrupt_reasons: u32,
     needs_reset: bool,
@@ -151,7 +152,8 @@ pub struct Transport {
     kind: DeviceKind,
     features: u64,
     queue_sizes: &'static [u16],
-    configuration: Vec<u8>,
+    /// The device's own, as it was when the driver last changed it.
+    configuration: Mutex<Vec<u8>>,
     dma: Dma,
     registers: Mutex<Registers>,
     shared: Arc<Shared>,
@@ -166,7 +168,7 @@ impl Transport {
     pub fn new(device: Box<dyn VirtioDevice>, dma: Dma) -> std::io::Result<Self> {
         let (kind, queue_sizes) = (device.kind(), device.queue_sizes());
         let features = device.features() | FEATURE_VERSION_1 | FEATURE_INDIRECT | FEATURE_EVENT_INDEX;
-        let configuration = device.configuration();
+        let configuration = Mutex::new(device.configuration());
         let queues = queue_sizes.iter().map(|_| None).collect();
         let shared = Arc::new(Shared {
             live: Mutex::new(Live { device, queues, running: false }),
@@ -196,6 +198,7 @@ impl Transport {
         let live = lock(&self.shared.live);
         State {
             registers,
+            configuration: live.device.configuration(),
             positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
             interrupt_reasons: self.shared.interrupt.reasons(),
             needs_reset: self.shared.needs_reset.load(Ordering::SeqCst),
@@ -205,7 +208,8 @@ impl Transport {
     /// Continues from `state`, of a transport with a device like this one's.
     pub fn restore(&self, state: &State) {
         let mut registers = lock(&self.registers);
-        self.shared.stop();
+        self.stop();
+        self.configure(0, &state.configuration);
         *registers = state.registers.clone();
         registers.layouts.resize(self.queue_sizes.len(), Layout::default());
         self.shared.interrupt.set(|_| state.interrupt_reasons);
@@ -231,7 +235,7 @@ impl Transport {
             | Register::RegionLengthHigh
             | Register::RegionBaseLow
             | Register::RegionBaseHigh => NO_REGION,
-            // The configuration never changes, so all reads of it belong together.
+            // Of the configuration only single bytes ever change, so all reads of it belong together.
             Register::ConfigurationGeneration => 0,
             // The rest is only written.
             _ => 0,
@@ -269,6 +273,7 @@ impl Transport {
         let Some(layout) = registers.layouts.get_mut(number) else { return };
         if value & 1 == 0 {
             layout.ready = false;
+            self.shared.quiesce();
             lock(&self.shared.live).queues[number] = None;
         } else if !started {
             layout.ready = true;
@@ -298,8 +303,23 @@ impl Transport {
         features & !self.features == 0 && features & FEATURE_VERSION_1 != 0
     }
 
-    fn reset_registers(&self, registers: &mut Registers) {
+    /// Stops the device, and forgets what the driver wrote to its configuration.
+    fn stop(&self) {
         self.shared.stop();
+        self.configure(0, &[]);
+    }
+
+    /// Writes to the device's configuration.
+    fn configure(&self, start: u64, bytes: &[u8]) {
+        let mut live = lock(&self.shared.live);
+        for (offset, byte) in (start..).zip(bytes) {
+            live.device.configure(offset, *byte);
+        }
+        *lock(&self.configuration) = live.device.configuration();
+    }
+
+    fn reset_registers(&self, registers: &mut Registers) {
+        self.stop();
         *registers = Registers::new(self.queue_sizes.len());
         self.shared.needs_reset.store(false, Ordering::SeqCst);
         self.shared.interrupt.set(|_| 0);
@@ -341,7 +361,8 @@ impl Transport {
 
     fn read_configuration(&self, at: Access) -> u64 {
         let start = (at.offset - CONFIGURATION) as usize;
-        let bytes = self.configuration.iter().skip(start).take(at.size.bytes() as usize);
+        let configuration = lock(&self.configuration);
+        let bytes = configuration.iter().skip(start).take(at.size.bytes() as usize);
         bytes.rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 }
@@ -354,10 +375,13 @@ impl SharedDevice for Transport {
         read_words(at, |offset| Register::at(offset).map_or(0, |register| self.read_register(register)))
     }
 
-    /// Registers are written as words (section 4.2.2.2); the configuration of none of the devices is
-    /// written at all.
+    /// Registers are written as words, the configuration as its fields are wide (section 4.2.2.2).
     fn write(&self, at: Access, value: u64) {
-        if at.offset < CONFIGURATION && at.size != Size::Byte && at.size != Size::Half {
+        if at.offset >= CONFIGURATION {
+            let bytes = &value.to_le_bytes()[..at.size.bytes() as usize];
+            return self.configure(at.offset - CONFIGURATION, bytes);
+        }
+        if at.size != Size::Byte && at.size != Size::Half {
             write_words(at, value, |offset, value| {
                 if let Some(register) = Register::at(offset) {
                     self.write_register(register, value);
@@ -456,6 +480,16 @@ impl Shared {
     fn patience(&self) -> Option<std::time::Duration> {
         let mut live = lock(&self.live);
         if live.running { live.device.patience() } else { None }
+    }
+
+    /// Has the device finish what it has in hand.
+    fn quiesce(&self) {
+        let mut live = lock(&self.live);
+        let Live { device, queues, running, .. } = &mut *live;
+        if *running && device.quiesce(queues).is_err() {
+            *running = false;
+            self.ask_for_reset();
+        }
     }
 
     /// Stops the device, once it is done with the request in hand.

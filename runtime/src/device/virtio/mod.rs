@@ -47,8 +47,11 @@ pub trait VirtioDevice: Send {
     /// The largest size of each of its queues, powers of two.
     fn queue_sizes(&self) -> &'static [u16];
 
-    /// Its configuration space, which never changes.
+    /// Its configuration space, which only the driver changes.
     fn configuration(&self) -> Vec<u8>;
+
+    /// The driver has written `byte` at `offset` of the configuration space; most of it cannot be changed.
+    fn configure(&mut self, _offset: u64, _byte: u8) {}
 
     /// The driver has agreed on `features` and will use the queues. Host files that the device waits
     /// for are to be added to `events`.
@@ -61,6 +64,15 @@ pub trait VirtioDevice: Send {
     /// # Errors
     /// Fails on whatever the driver got wrong; it must then reset the device.
     fn serve(&mut self, queues: &mut [Option<Queue>], ready: &[u64]) -> Result<(), RingError>;
+
+    /// Finishes the requests that it took from the queues and gives them back, so that all that changes
+    /// of them is in RAM and in the queues' positions.
+    ///
+    /// # Errors
+    /// As [`VirtioDevice::serve`].
+    fn quiesce(&mut self, _queues: &mut [Option<Queue>]) -> Result<(), RingError> {
+        Ok(())
+    }
 
     /// When it wants to be served at the latest, even if nothing happens.
     fn patience(&mut self) -> Option<Duration> {
