@@ -12,6 +12,7 @@ pub mod machine;
 pub mod memory;
 pub mod mmu;
 pub mod observe;
+pub mod persist;
 pub mod program;
 pub mod schedule;
 pub mod snapshot;
