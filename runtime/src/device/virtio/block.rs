@@ -12,6 +12,8 @@ use super::queue::{Queue, RingError};
 use super::{DeviceKind, VirtioDevice};
 use crate::backend::disk::SharedDisk;
 use crate::backend::events::Events;
+use crate::persist::StateError;
+use crate::wire;
 
 const QUEUE_SIZE: u16 = 256;
 /// The buffers of one request: a descriptor each, besides those of the header and the status.
@@ -162,6 +164,15 @@ impl VirtioDevice for Block {
             self.give_back_done(queue)?;
             queue.signal()?;
         }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Vec<u8> {
+        wire::encode(&self.write_back)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
+        self.write_back = wire::decode(state)?;
         Ok(())
     }
 

@@ -123,7 +123,6 @@ struct Registers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     registers: Registers,
-    configuration: Vec<u8>,
     positions: Vec<Option<Position>>,
     interrupt_reasons: u32,
     needs_reset: bool,
@@ -152,8 +151,6 @@ pub struct Transport {
     kind: DeviceKind,
     features: u64,
     queue_sizes: &'static [u16],
-    /// The device's own, as it was when the driver last changed it.
-    configuration: Mutex<Vec<u8>>,
     dma: Dma,
     registers: Mutex<Registers>,
     shared: Arc<Shared>,
@@ -168,7 +165,6 @@ impl Transport {
     pub fn new(device: Box<dyn VirtioDevice>, dma: Dma) -> std::io::Result<Self> {
         let (kind, queue_sizes) = (device.kind(), device.queue_sizes());
         let features = device.features() | FEATURE_VERSION_1 | FEATURE_INDIRECT | FEATURE_EVENT_INDEX;
-        let configuration = Mutex::new(device.configuration());
         let queues = queue_sizes.iter().map(|_| None).collect();
         let shared = Arc::new(Shared {
             live: Mutex::new(Live { device, queues, running: false }),
@@ -182,7 +178,7 @@ impl Transport {
         let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
         let registers = Mutex::new(Registers::new(queue_sizes.len()));
         let thread = Some(thread);
-        Ok(Self { kind, features, queue_sizes, configuration, dma, registers, shared, thread })
+        Ok(Self { kind, features, queue_sizes, dma, registers, shared, thread })
     }
 
     /// The transport as it goes onto a bus, interrupting through `line`.
@@ -198,7 +194,6 @@ impl Transport {
         let live = lock(&self.shared.live);
         State {
             registers,
-            configuration: live.device.configuration(),
             positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
             interrupt_reasons: self.shared.interrupt.reasons(),
             needs_reset: self.shared.needs_reset.load(Ordering::SeqCst),
@@ -208,8 +203,7 @@ impl Transport {
     /// Continues from `state`, of a transport with a device like this one's.
     pub fn restore(&self, state: &State) {
         let mut registers = lock(&self.registers);
-        self.stop();
-        self.configure(0, &state.configuration);
+        self.shared.stop();
         *registers = state.registers.clone();
         registers.layouts.resize(self.queue_sizes.len(), Layout::default());
         self.shared.interrupt.set(|_| state.interrupt_reasons);
@@ -303,23 +297,16 @@ impl Transport {
         features & !self.features == 0 && features & FEATURE_VERSION_1 != 0
     }
 
-    /// Stops the device, and forgets what the driver wrote to its configuration.
-    fn stop(&self) {
-        self.shared.stop();
-        self.configure(0, &[]);
-    }
-
     /// Writes to the device's configuration.
     fn configure(&self, start: u64, bytes: &[u8]) {
         let mut live = lock(&self.shared.live);
         for (offset, byte) in (start..).zip(bytes) {
             live.device.configure(offset, *byte);
         }
-        *lock(&self.configuration) = live.device.configuration();
     }
 
     fn reset_registers(&self, registers: &mut Registers) {
-        self.stop();
+        self.shared.stop();
         *registers = Registers::new(self.queue_sizes.len());
         self.shared.needs_reset.store(false, Ordering::SeqCst);
         self.shared.interrupt.set(|_| 0);
@@ -361,7 +348,7 @@ impl Transport {
 
     fn read_configuration(&self, at: Access) -> u64 {
         let start = (at.offset - CONFIGURATION) as usize;
-        let configuration = lock(&self.configuration);
+        let configuration = lock(&self.shared.live).device.configuration();
         let bytes = configuration.iter().skip(start).take(at.size.bytes() as usize);
         bytes.rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }

@@ -67,15 +67,6 @@ pub trait VirtioDevice: Send {
     /// Fails on whatever the driver got wrong; it must then reset the device.
     fn serve(&mut self, queues: &mut [Option<Queue>], ready: &[u64]) -> Result<(), RingError>;
 
-    /// Finishes the requests that it took from the queues and gives them back, so that all that changes
-    /// of them is in RAM and in the queues' positions.
-    ///
-    /// # Errors
-    /// As [`VirtioDevice::serve`].
-    fn quiesce(&mut self, _queues: &mut [Option<Queue>]) -> Result<(), RingError> {
-        Ok(())
-    }
-
     /// When it wants to be served at the latest, even if nothing happens.
     fn patience(&mut self) -> Option<Duration> {
         None

@@ -220,6 +220,12 @@ fn the_driver_switches_the_cache_off_and_on() {
     bench.block.configure(0, 77);
     assert_eq!(bench.block.configuration()[0], 0);
     bench.block.configure(CACHE_SWITCH, 0);
+    let state = bench.block.save();
+    bench.block.reset();
+    assert_eq!(bench.block.configuration()[CACHE_SWITCH as usize], 1);
+    bench.block.restore(&state).unwrap();
+    assert_eq!(bench.block.configuration()[CACHE_SWITCH as usize], 0);
+    assert!(bench.block.restore(&[2]).is_err());
     bench.block.reset();
     assert_eq!(bench.block.configuration()[CACHE_SWITCH as usize], 1);
 }
