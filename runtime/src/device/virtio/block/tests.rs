@@ -209,7 +209,7 @@ fn the_driver_switches_the_cache_off_and_on() {
     let disk = Broken { flushes: Arc::clone(&flushes) };
     let mut bench = Bench::new(SharedDisk::new(Box::new(disk)));
     bench.block.activate(FEATURE_FLUSH | FEATURE_CACHE_SWITCH, &Arc::new(Events::new().unwrap()));
-    let mut flushes_after = |bench: &mut Bench, switch: Option<u8>| {
+    let flushes_after = |bench: &mut Bench, switch: Option<u8>| {
         switch.into_iter().for_each(|byte| bench.block.configure(CACHE_SWITCH, byte));
         bench.request(1, 0, &[readable(DATA, 512)]).unwrap();
         (bench.block.configuration()[CACHE_SWITCH as usize], flushes.load(Ordering::SeqCst))
