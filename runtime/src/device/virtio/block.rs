@@ -88,8 +88,8 @@ impl Block {
 
     /// Gives back to the driver what the threads have done.
     fn give_back_done(&self, queue: &mut Queue) -> Result<(), RingError> {
-        let done = self.workers.take_done().into_iter();
-        done.map(|(request, outcome)| give_back(queue, request, &outcome)).collect()
+        let mut done = self.workers.take_done().into_iter();
+        done.try_for_each(|(request, outcome)| give_back(queue, request, &outcome))
     }
 }
 

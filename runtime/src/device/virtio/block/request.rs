@@ -63,10 +63,10 @@ impl Outcome {
     /// A request that filled so much is done, one that failed is not. Whatever the disk or the host
     /// says, the driver is told no more than that (section 5.2.6).
     fn of(done: io::Result<u64>) -> Self {
-        match done {
-            Ok(filled) => Self { status: Status::Done, filled },
-            Err(_) => Self { status: Status::Failed, filled: 0 },
-        }
+        done.map_or(Self { status: Status::Failed, filled: 0 }, |filled| Self {
+            status: Status::Done,
+            filled,
+        })
     }
 }
 
