@@ -265,8 +265,9 @@ impl Transport {
         let Some(layout) = registers.layouts.get_mut(number) else { return };
         if value & 1 == 0 {
             layout.ready = false;
-            self.shared.quiesce();
-            lock(&self.shared.live).queues[number] = None;
+            let mut live = lock(&self.shared.live);
+            self.shared.quiesce(&mut live);
+            live.queues[number] = None;
         } else if !started {
             layout.ready = true;
         }
@@ -397,12 +398,10 @@ impl DeviceState for Transport {
     /// The registers still answer.
     fn pause(&self) {
         let mut live = lock(&self.shared.live);
-        let Live { device, queues, running, paused } = &mut *live;
-        if *running && !*paused && device.quiesce(queues).is_err() {
-            *running = false;
-            self.shared.ask_for_reset();
+        if !live.paused {
+            self.shared.quiesce(&mut live);
         }
-        *paused = true;
+        live.paused = true;
     }
 
     fn resume(&self) {
@@ -545,9 +544,8 @@ impl Shared {
     }
 
     /// Has the device finish what it has in hand.
-    fn quiesce(&self) {
-        let mut live = lock(&self.live);
-        let Live { device, queues, running, .. } = &mut *live;
+    fn quiesce(&self, live: &mut Live) {
+        let Live { device, queues, running, .. } = live;
         if *running && device.quiesce(queues).is_err() {
             *running = false;
             self.ask_for_reset();
