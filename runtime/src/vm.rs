@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::thread;
 
 use translator::addr::Pa;
 use translator::cp0::{Cp0, Status};
@@ -23,6 +22,7 @@ use crate::device::virtio::block::Block;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
 use crate::device::virtio::{Transport, VirtioDevice};
+use crate::drive;
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
@@ -30,7 +30,7 @@ use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::trace::{Kinds, Trace};
-use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
+use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
 #[derive(Clone, Debug)]
@@ -100,6 +100,14 @@ pub enum VmError {
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
+    /// The thread of a vCPU has panicked.
+    #[error("Internal error of vCPU {vcpu}: {what}; this is a bug of myvmm, please report it")]
+    Vcpu {
+        /// The number of the vCPU.
+        vcpu: usize,
+        /// What the panic said.
+        what: String,
+    },
 }
 
 impl Tracing {
@@ -207,26 +215,10 @@ impl Vm {
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
-    /// Fails if the host starts no threads; the machine has then ended.
+    /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
         let control = self.control();
-        let engine = self.engine;
-        let threads: Result<Vec<_>, _> = self
-            .vcpus
-            .into_iter()
-            .map(|mut vcpu| {
-                let name = format!("vcpu{}", vcpu.number);
-                thread::Builder::new().name(name).spawn(move || {
-                    drive(&mut vcpu, engine);
-                    vcpu.take_statistics()
-                })
-            })
-            .collect();
-        if threads.is_err() {
-            control.end(Ending::Quit);
-        }
-        let threads = threads.map_err(VmError::Thread)?;
-        let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let statistics = drive::threads(&control, self.vcpus, self.engine)?;
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
 }
@@ -269,35 +261,4 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
         return Err(wrong("64-bit", "32-bit"));
     }
     Ok(boot)
-}
-
-/// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
-/// earlier.
-const TURN: u64 = 1 << 30;
-
-/// Runs one vCPU until the machine ends.
-fn drive(vcpu: &mut Vcpu, engine: Engine) {
-    let control = Arc::clone(&vcpu.machine.control);
-    let mut running = vcpu.number == 0;
-    while control.ending().is_none() {
-        if let Some(address) = control.take_start(vcpu.number) {
-            vcpu.start(address);
-            running = true;
-        }
-        if !running || control.is_paused() {
-            vcpu.stand_by();
-            continue;
-        }
-        match vcpu.run(engine, TURN) {
-            Outcome::Halted => control.end(Ending::PowerOff),
-            Outcome::Wait => {
-                while !vcpu.is_wakeable() && !vcpu.has_alarm() {
-                    vcpu.sleep();
-                }
-            }
-            Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
-            // The guest has handlers of its own.
-            Outcome::SystemCall | Outcome::Exception(_) => {}
-        }
-    }
 }
