@@ -9,8 +9,8 @@ use std::time::Duration;
 use std::{io, mem};
 
 use anyhow::Context as _;
-use runtime::machine::{Control, Ending};
-use runtime::vm::{Config, Vm, VmError};
+use runtime::machine::Ending;
+use runtime::vm::{Config, Handle, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
 
@@ -76,8 +76,8 @@ pub struct Closing {
 /// What the main thread waits for.
 enum Event {
     Console(console::Event),
-    /// A machine starts, with these switches.
-    Started(Arc<Control>),
+    /// A machine starts, under this control.
+    Started(Handle),
     /// The last machine has ended.
     Ended(Result<End, VmError>),
 }
@@ -122,7 +122,7 @@ impl Session {
             .spawn(move || course.follow(first))
             .context("Cannot start a thread of the machine")?;
 
-        let stop = Desk { console: &console, happened, control: None }.wait();
+        let stop = Desk { console: &console, happened, machine: None }.wait();
         let is_terminal = console.is_terminal();
         drop(console);
         let seen = mem::take(&mut *seen.lock());
@@ -199,7 +199,7 @@ impl Course {
     fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
         self.line.connect(vm.serial_input());
         // Without a listener the process is about to end.
-        let _ = self.events.send(Event::Started(vm.control()));
+        let _ = self.events.send(Event::Started(vm.handle()));
         let observer = vm.observer();
         let (ending, statistics) = vm.run()?;
         self.report.add(&statistics);
@@ -213,7 +213,7 @@ impl Course {
         match (ending, &seen.panic) {
             (_, Some(message)) => Some(End::Panicked(message.clone())),
             (Ending::Reset, None) if !seen.spoke => Some(End::Mute),
-            (Ending::Reset, None) => (!self.reboots).then_some(End::Reset),
+            (Ending::Reset | Ending::HostReset, None) => (!self.reboots).then_some(End::Reset),
             (Ending::PowerOff, None) => Some(End::PoweredOff),
             (Ending::Quit, None) => Some(End::Left),
         }
@@ -224,7 +224,7 @@ impl Course {
 struct Desk<'a> {
     console: &'a Console,
     happened: Receiver<Event>,
-    control: Option<Arc<Control>>,
+    machine: Option<Handle>,
 }
 
 impl Desk<'_> {
@@ -233,8 +233,8 @@ impl Desk<'_> {
         loop {
             let stop = match self.next() {
                 Some(Event::Ended(end)) => return Stop::Ended(end),
-                Some(Event::Started(control)) => {
-                    self.control = Some(control);
+                Some(Event::Started(machine)) => {
+                    self.machine = Some(machine);
                     continue;
                 }
                 Some(Event::Console(event)) => self.answer(event),
@@ -289,8 +289,8 @@ impl Desk<'_> {
 
     /// Ends the machine, and waits a while for its last words.
     fn end_machine(&self) {
-        let Some(control) = &self.control else { return };
-        control.end(Ending::Quit);
+        let Some(machine) = &self.machine else { return };
+        machine.quit();
         while let Ok(event) = self.happened.recv_timeout(PATIENCE) {
             if matches!(event, Event::Ended(_)) {
                 return;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::memory::{PageFlags, Ram};
+use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
 
 /// What keeps the time of a machine.
@@ -66,6 +67,12 @@ impl Doorbell {
             None => drop(self.woken.wait_while(guard, quiet)),
         }
     }
+
+    /// Sleeps until the bell rings, for a vCPU that looks at everything anew then.
+    pub fn stand_by(&self) {
+        self.sleep(None);
+        self.shared.alarm.store(0, Ordering::Release);
+    }
 }
 
 /// Why a machine stopped for good.
@@ -76,8 +83,10 @@ pub enum Ending {
     PowerOff = 1,
     /// The guest asked for a reset.
     Reset = 2,
-    /// The person at the console asked for the end.
+    /// Someone outside asked for the end.
     Quit = 3,
+    /// Someone outside asked for a reset.
+    HostReset = 4,
 }
 
 /// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
@@ -125,6 +134,7 @@ impl Control {
             1 => Some(Ending::PowerOff),
             2 => Some(Ending::Reset),
             3 => Some(Ending::Quit),
+            4 => Some(Ending::HostReset),
             _ => None,
         }
     }
@@ -136,13 +146,13 @@ impl Control {
         }
     }
 
-    /// Pauses or resumes the machine.
-    pub fn set_paused(&self, paused: bool) {
+    /// Calls the vCPUs to stand still, or lets them go on; see [`Pausable`](crate::pause::Pausable).
+    pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
         self.ring_all();
     }
 
-    /// Whether the machine is paused.
+    /// Whether the vCPUs are to stand still.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
     }
@@ -230,7 +240,8 @@ pub struct Machine {
     pub exceptions: Exceptions,
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
-    started: Instant,
+    /// Stands still while the machine does.
+    watch: Stopwatch,
 }
 
 impl Machine {
@@ -289,7 +300,7 @@ impl Machine {
             code_epoch: AtomicU64::new(0),
             clock,
             trace: None,
-            started: Instant::now(),
+            watch: Stopwatch::start(),
         })
     }
 
@@ -347,9 +358,26 @@ impl Machine {
         pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
-    /// CP0 Count steps since the machine started, by the host's clock.
+    /// CP0 Count steps since the machine started, by the host's clock, without those while the machine
+    /// stood still.
     pub fn host_ticks(&self) -> u64 {
         const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
-        self.started.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK
+        self.watch.nanoseconds() / NANOSECONDS_PER_TICK
+    }
+
+    /// How long the machine has run, by the host's clock.
+    pub fn run_time(&self) -> Duration {
+        self.watch.elapsed()
+    }
+
+    /// Makes devices and clock stand still, or lets them go on. Meanwhile no vCPU runs.
+    pub(crate) fn set_standing(&self, still: bool) {
+        if still {
+            self.bus.set_paused(true);
+            self.watch.stop();
+        } else {
+            self.watch.go_on();
+            self.bus.set_paused(false);
+        }
     }
 }

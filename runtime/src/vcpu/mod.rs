@@ -134,6 +134,8 @@ pub struct Vcpu {
     paid: Paid,
     /// Ticks of the clock of instructions that passed while the guest waited.
     idle: u64,
+    /// Whether it is out of reset.
+    started: bool,
     /// What happened how often.
     pub statistics: Statistics,
 }
@@ -171,6 +173,7 @@ impl Vcpu {
             granted: 0,
             paid: Paid::All,
             idle: 0,
+            started: number == 0,
             statistics: Statistics::default(),
             machine,
         };

@@ -3,7 +3,7 @@
 //! device, except where the driver changes whether the device runs. It must not know what the device is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use bitflags::bitflags;
@@ -139,6 +139,11 @@ struct Live {
 /// What the device's thread shares with the transport.
 struct Shared {
     live: Mutex<Live>,
+    /// The machine stands still, and the device with it. Its lock is taken after that of `live`, and
+    /// only for a moment.
+    paused: Mutex<bool>,
+    /// Wakes the thread when the machine goes on.
+    unpaused: Condvar,
     events: Arc<Events>,
     interrupt: Arc<Interrupt>,
     /// The driver must reset the device before it is of use again.
@@ -170,6 +175,8 @@ impl Transport {
         let queues = queue_sizes.iter().map(|_| None).collect();
         let shared = Arc::new(Shared {
             live: Mutex::new(Live { device, queues, running: false }),
+            paused: Mutex::new(false),
+            unpaused: Condvar::new(),
             events: Arc::new(Events::new()?),
             interrupt: Arc::default(),
             needs_reset: AtomicBool::new(false),
@@ -369,12 +376,18 @@ impl SharedDevice for Transport {
     fn reset(&self) {
         self.reset_registers(&mut lock(&self.registers));
     }
+
+    /// Waits for the request in hand.
+    fn set_paused(&self, paused: bool) {
+        *lock(&self.shared.paused) = paused;
+        self.shared.unpaused.notify_all();
+        drop(lock(&self.shared.live));
+    }
 }
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.events.ring();
+        self.shared.close();
         // A machine that ends while the device gives notice of a write is dropped by the device's own
         // thread, which then ends by itself.
         let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
@@ -444,13 +457,39 @@ impl Shared {
         while !self.closed.load(Ordering::SeqCst) {
             let patience = self.patience();
             let ready = self.events.wait(patience);
-            let mut live = lock(&self.live);
+            let Some(mut live) = self.unpaused() else { return };
             let Live { device, queues, running } = &mut *live;
             if *running && device.serve(queues, &ready).is_err() {
                 *running = false;
                 self.ask_for_reset();
             }
         }
+    }
+
+    /// What the thread serves, once the machine goes on; `None` if it ends first.
+    fn unpaused(&self) -> Option<MutexGuard<'_, Live>> {
+        loop {
+            let live = lock(&self.live);
+            let paused = lock(&self.paused);
+            if !*paused {
+                return Some(live);
+            }
+            drop(live);
+            if self.closed.load(Ordering::SeqCst) {
+                return None;
+            }
+            drop(self.unpaused.wait(paused));
+        }
+    }
+
+    /// Ends the thread.
+    fn close(&self) {
+        // The lock orders this against the thread's last look before it sleeps.
+        let paused = lock(&self.paused);
+        self.closed.store(true, Ordering::SeqCst);
+        drop(paused);
+        self.unpaused.notify_all();
+        self.events.ring();
     }
 
     fn patience(&self) -> Option<std::time::Duration> {
