@@ -13,6 +13,7 @@ pub mod memory;
 pub mod mmu;
 pub mod observe;
 pub mod pause;
+pub mod persist;
 pub mod program;
 pub mod schedule;
 pub mod snapshot;

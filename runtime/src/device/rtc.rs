@@ -3,6 +3,7 @@
 //! kernel (`CONFIG_RTC_DRV_GOLDFISH=y`), is the source of the offsets and of the order of accesses.
 //! It must not know which clock of the host it shows.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Device, lock, read_words, write_words};
 use crate::bus::irq::IrqLine;
+use crate::persist::Persist;
 
 /// The registers, by their byte offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,18 +101,6 @@ impl Rtc {
         })
     }
 
-    /// A copy of everything that changes.
-    pub fn state(&self) -> State {
-        self.state.clone()
-    }
-
-    /// Continues from `state`. An alarm whose time has come meanwhile goes off.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-        self.watch();
-        self.settle();
-    }
-
     fn now(&self) -> u64 {
         (self.clock)().wrapping_add(self.state.ahead)
     }
@@ -190,6 +180,25 @@ fn watch_alarm(rtc: &Weak<Mutex<Rtc>>) {
     loop {
         let Some(nap) = rtc.upgrade().and_then(|rtc| lock(&rtc).nap()) else { return };
         thread::sleep(nap);
+    }
+}
+
+impl Persist for Rtc {
+    const KIND: &'static str = "clock";
+    const VERSION: u16 = 1;
+    type State = State;
+    type Error = Infallible;
+
+    fn save(&mut self) -> State {
+        self.state.clone()
+    }
+
+    /// An alarm whose time has come meanwhile goes off.
+    fn restore(&mut self, state: State) -> Result<(), Infallible> {
+        self.state = state;
+        self.watch();
+        self.settle();
+        Ok(())
     }
 }
 

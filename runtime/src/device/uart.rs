@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Device, lock};
 use crate::bus::irq::IrqLine;
+use crate::persist::Persist;
 
 /// Characters each FIFO holds.
 const FIFO_DEPTH: usize = 16;
@@ -361,17 +362,6 @@ impl Uart {
         (uart, input)
     }
 
-    /// A copy of everything that changes.
-    pub fn state(&self) -> State {
-        self.state.clone()
-    }
-
-    /// Continues from `state`; drives the interrupt line to match.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-        self.settle();
-    }
-
     /// Takes as much of `bytes` as the queue has room for; returns how many.
     fn receive(&mut self, bytes: &[u8]) -> usize {
         if self.paused {
@@ -435,6 +425,31 @@ impl Uart {
             Register::LineStatus | Register::ModemStatus => {}
             Register::Scratch => self.state.scratch = value,
         }
+    }
+}
+
+/// More characters than the FIFO or the queue behind it holds.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("it holds more characters than the serial port has room for")]
+pub struct Overfull;
+
+impl Persist for Uart {
+    const KIND: &'static str = "serial";
+    const VERSION: u16 = 1;
+    type State = State;
+    type Error = Overfull;
+
+    fn save(&mut self) -> State {
+        self.state.clone()
+    }
+
+    fn restore(&mut self, state: State) -> Result<(), Overfull> {
+        if state.received.len() > FIFO_DEPTH || state.queued.len() > QUEUE_DEPTH {
+            return Err(Overfull);
+        }
+        self.state = state;
+        self.settle();
+        Ok(())
     }
 }
 

@@ -10,7 +10,8 @@ use translator::asm::{Compat, Cpu, Endian};
 use super::image::{Image, Options};
 use super::service::{ReopenError, SavedServices, Services};
 use super::vm::{ProgramError, ProgramVm};
-use crate::snapshot::{Persist, Reader, SnapshotError, Writer};
+use crate::persist::Persist;
+use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::vcpu::Engine;
 
 const PROGRAM: &str = "program";

@@ -7,7 +7,7 @@ use translator::cpu::Cpu;
 
 use super::Vcpu;
 use crate::mmu::tlb::Entry;
-use crate::snapshot::Persist;
+use crate::persist::Persist;
 
 /// Higher counts would take centuries; they come from damaged files.
 const MAX_TICKS: u64 = 1 << 62;

@@ -18,6 +18,8 @@ use self::queue::{Queue, RingError};
 use super::lock;
 use crate::backend::events::Events;
 use crate::bus::irq::IrqLine;
+use crate::persist::StateError;
+use crate::wire::WireError;
 
 /// The device complies with virtio 1.0 or later (section 6); there is no other kind here.
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
@@ -65,6 +67,31 @@ pub trait VirtioDevice: Send {
     /// When it wants to be served at the latest, even if nothing happens.
     fn patience(&mut self) -> Option<Duration> {
         None
+    }
+
+    /// Ends what was begun of the driver's requests: the machine is about to pause, and a request that is
+    /// neither in a queue nor done would be lost. Until the device is served again it touches neither.
+    ///
+    /// # Errors
+    /// As [`VirtioDevice::serve`].
+    fn quiesce(&mut self, _queues: &mut [Option<Queue>]) -> Result<(), RingError> {
+        Ok(())
+    }
+
+    /// What of it a snapshot must keep besides features and queues; for most devices nothing.
+    fn save(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes over what was kept, after it was activated if it was then. Nothing of it is believed.
+    ///
+    /// # Errors
+    /// Refuses bytes that this device cannot have saved.
+    fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
+        match state.len() {
+            0 => Ok(()),
+            rest => Err(WireError::Trailing(rest).into()),
+        }
     }
 
     /// Returns to the state after power-on.
