@@ -4,8 +4,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard, Weak};
-use std::thread;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use translator::addr::Pa;
@@ -24,6 +23,7 @@ use crate::device::virtio::block::Block;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
 use crate::device::virtio::{Transport, VirtioDevice};
+use crate::drive;
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
@@ -32,7 +32,7 @@ use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::pause::{Hold, Member, Pausable};
 use crate::trace::{Kinds, Trace};
-use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
+use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
 #[derive(Clone, Debug)]
@@ -102,6 +102,14 @@ pub enum VmError {
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
+    /// The thread of a vCPU has panicked.
+    #[error("Internal error of vCPU {vcpu}: {what}; this is a bug of myvmm, please report it")]
+    Vcpu {
+        /// The number of the vCPU.
+        vcpu: usize,
+        /// What the panic said.
+        what: String,
+    },
 }
 
 impl Tracing {
@@ -217,22 +225,12 @@ impl Vm {
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
-    /// Fails if the host starts no threads; the machine has then ended.
+    /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
         let Self { handle, engine, .. } = self;
-        let result: Result<(), _> = thread::scope(|scope| {
-            (0..handle.vcpus.count()).try_for_each(|number| {
-                let name = format!("vcpu{number}");
-                let handle = &handle;
-                let drive = move || handle.drive(number, engine);
-                let thread = thread::Builder::new().name(name).spawn_scoped(scope, drive);
-                thread.map(drop).inspect_err(|_| handle.quit())
-            })
-        });
-        result.map_err(VmError::Thread)?;
-        let vcpus = 0..handle.vcpus.count();
-        let statistics = vcpus.map(|number| handle.vcpus.member(number).take_statistics()).collect();
-        Ok((handle.machine.control.ending().unwrap_or(Ending::Quit), statistics))
+        let control = Arc::clone(&handle.machine.control);
+        let statistics = drive::threads(&control, handle.vcpus, engine)?;
+        Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
 }
 
@@ -296,41 +294,6 @@ impl Handle {
     pub fn run_time(&self) -> Duration {
         self.machine.run_time()
     }
-
-    /// Runs one vCPU until the machine ends.
-    fn drive(&self, number: usize, engine: Engine) {
-        while let Some(vcpu) = self.vcpus.enter(number) {
-            if !self.run_until_called(vcpu, engine) {
-                self.machine.control.doorbell(number).stand_by();
-            }
-        }
-    }
-
-    /// Runs a vCPU until it is called; says whether it had something to run.
-    fn run_until_called(&self, mut vcpu: MutexGuard<'_, Vcpu>, engine: Engine) -> bool {
-        let (control, number) = (&self.machine.control, vcpu.number);
-        vcpu.set_alarm_clock();
-        while !self.vcpus.is_called(number) {
-            if let Some(address) = control.take_start(number) {
-                vcpu.start(address);
-            }
-            if !vcpu.is_started() {
-                return false;
-            }
-            match vcpu.run(engine, TURN) {
-                Outcome::Halted => control.end(Ending::PowerOff),
-                Outcome::Wait => {
-                    while !vcpu.is_wakeable() && !vcpu.has_alarm() {
-                        vcpu.sleep();
-                    }
-                }
-                Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
-                // The guest has handlers of its own.
-                Outcome::SystemCall | Outcome::Exception(_) => {}
-            }
-        }
-        true
-    }
 }
 
 /// The virtio devices in the order of their slots. Linux names them in that order.
@@ -372,10 +335,6 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     }
     Ok(boot)
 }
-
-/// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
-/// earlier.
-const TURN: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests;

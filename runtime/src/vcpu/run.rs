@@ -132,7 +132,7 @@ impl Vcpu {
 
     /// Whether someone wants the vCPU.
     pub fn has_alarm(&self) -> bool {
-        self.doorbell.shared.alarm.load(Ordering::Acquire) != 0
+        self.doorbell.has_alarm()
     }
 
     /// Whether it has something to run: the first vCPU always does, the others once they are started.
@@ -167,7 +167,7 @@ impl Vcpu {
     /// Sleeps until something may have changed for a waiting vCPU.
     pub fn sleep(&mut self) {
         let limit = self.time_to_deadline();
-        self.doorbell.sleep(limit);
+        self.doorbell.wait(limit, &mut self.patience);
     }
 
     /// Interprets until `limit` instructions have run, plus a delay slot, or the alarm is raised, and
@@ -301,9 +301,10 @@ impl Vcpu {
             return Err(self.raise(Exception::BusError(Intent::Fetch)));
         }
         loop {
+            // The number comes first: whoever ends the watch later changes it.
+            let before = self.machine.cache().invalidations();
             self.machine.watch_code_page(key.pa);
             self.refresh_writes();
-            let before = self.machine.cache().invalidations();
             let page = key.pa.page();
             let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
             let block = Arc::new(Block::decode(key, va, self.machine.model, word));

@@ -46,7 +46,8 @@ impl Vcpu {
 
     /// Sets the Count register.
     pub(super) fn set_count(&mut self, value: u32) {
-        self.count_offset = value.wrapping_sub(self.ticks() as u32);
+        let asked = value.wrapping_sub(self.ticks() as u32);
+        self.count_offset = self.machine.agree_on_count(asked);
         self.set_deadline(false);
     }
 

@@ -1,3 +1,4 @@
+use std::thread;
 use std::time::Instant;
 
 use translator::cp0::Cause;
@@ -43,9 +44,9 @@ impl Drop for Quit<'_> {
 fn running(handle: &Handle, engine: Engine, body: impl FnOnce()) {
     thread::scope(|scope| {
         let _quit = Quit(handle);
-        for number in 0..handle.vcpus.count() {
-            scope.spawn(move || handle.drive(number, engine));
-        }
+        scope.spawn(|| {
+            drive::threads(&handle.machine.control, Arc::clone(&handle.vcpus), engine).unwrap();
+        });
         body();
     });
 }
