@@ -1,5 +1,6 @@
 //! Programs in assembly as a whole: files with their expectations, turns, snapshots, and SPIM as the oracle.
 
+mod binaries;
 mod cli;
 mod files;
 mod harness;

@@ -1,6 +1,7 @@
 //! Errors and warnings: what went wrong, where, and what would be right, printed as compilers do, with
 //! the line and a caret. Knows nothing of assembly.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::source::{Place, SourceMap, Span};
@@ -171,6 +172,16 @@ pub(super) struct Log {
     has_errors: bool,
 }
 
+/// What is wrong in a macro or an included file is wrong in every use of it, and is told for the first.
+fn keep_first_of_each(items: &mut Vec<Diagnostic>) {
+    let mut told = HashSet::new();
+    items.retain(|item| {
+        let Some(place) = &item.place else { return true };
+        let place = (place.file.clone(), place.line, place.column);
+        told.insert((place, item.message.clone()))
+    });
+}
+
 /// A file of junk makes a problem a line; nobody reads more than this.
 const MAX_PROBLEMS: usize = 500;
 
@@ -202,6 +213,8 @@ impl Log {
             place: problem.span.map(|span| map.place(span)),
             note: problem.note.map(|(what, span)| (what, map.place(span))),
         };
-        Diagnostics { items: self.problems.into_iter().map(resolve).collect(), dropped: self.dropped }
+        let mut items: Vec<Diagnostic> = self.problems.into_iter().map(resolve).collect();
+        keep_first_of_each(&mut items);
+        Diagnostics { items, dropped: self.dropped }
     }
 }
