@@ -140,14 +140,14 @@ impl Vcpu {
         self.doorbell.has_alarm()
     }
 
-    /// Sleeps until someone wants the vCPU.
-    pub fn stand_by(&self) {
-        self.doorbell.sleep(None);
-        self.doorbell.shared.alarm.store(0, Ordering::Release);
+    /// Whether it has something to run: the first vCPU always does, the others once they are started.
+    pub fn is_started(&self) -> bool {
+        self.started
     }
 
     /// Starts the vCPU at `address` with its registers as after reset.
     pub fn start(&mut self, address: u64) {
+        self.started = true;
         let before = std::mem::replace(
             &mut self.cpu,
             translator::cpu::Cpu::new(self.machine.model, self.number as u32),
