@@ -61,7 +61,8 @@ fn in_slices_every_run_is_like_the_other() {
         assert_eq!(output.status.code(), Some(0), "{}\n{shown}", text(&output.stderr));
         let statistics: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         let vcpus = statistics["vcpus"].as_array().unwrap();
-        let instructions: Vec<u64> = vcpus.iter().map(|vcpu| vcpu["instructions"].as_u64().unwrap()).collect();
+        let instructions: Vec<u64> =
+            vcpus.iter().map(|vcpu| vcpu["instructions"].as_u64().unwrap()).collect();
         (shown, instructions)
     };
     let ((shown, instructions), again) = (run("first"), run("second"));

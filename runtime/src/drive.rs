@@ -7,12 +7,13 @@
 
 use std::any::Any;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use crate::machine::{Control, Ending, NANOSECONDS_PER_TICK};
+use crate::pause::Pausable;
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
 
@@ -33,10 +34,14 @@ const TURN: u64 = 1 << 30;
 ///
 /// # Errors
 /// Fails if the host starts no thread, or if a bug ends one; the machine has then ended.
-pub fn threads(control: &Arc<Control>, vcpus: Vec<Vcpu>, engine: Engine) -> Result<Vec<Statistics>, VmError> {
-    on_threads(control, vcpus, move |mut vcpu| {
-        run(&mut vcpu, engine);
-        vcpu.take_statistics()
+pub fn threads(
+    control: &Arc<Control>,
+    vcpus: Arc<Pausable<Vcpu>>,
+    engine: Engine,
+) -> Result<Vec<Statistics>, VmError> {
+    on_threads(control, (0..vcpus.count()).collect(), move |number| {
+        run(&vcpus, number, engine);
+        vcpus.member(number).take_statistics()
     })
 }
 
@@ -91,17 +96,25 @@ fn words(payload: &(dyn Any + Send)) -> String {
 }
 
 /// Runs one vCPU until the machine ends.
-fn run(vcpu: &mut Vcpu, engine: Engine) {
+fn run(vcpus: &Pausable<Vcpu>, number: usize, engine: Engine) {
+    while let Some(vcpu) = vcpus.enter(number) {
+        let control = Arc::clone(&vcpu.machine.control);
+        if !run_until_called(vcpus, vcpu, engine) {
+            control.doorbell(number).stand_by();
+        }
+    }
+}
+
+/// Runs a vCPU until it is called; says whether it had something to run.
+fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engine: Engine) -> bool {
     let control = Arc::clone(&vcpu.machine.control);
-    let mut running = vcpu.number == 0;
-    while control.ending().is_none() {
+    vcpu.set_alarm_clock();
+    while !vcpus.is_called(vcpu.number) {
         if let Some(address) = control.take_start(vcpu.number) {
             vcpu.start(address);
-            running = true;
         }
-        if !running || control.is_paused() {
-            vcpu.stand_by();
-            continue;
+        if !vcpu.is_started() {
+            return false;
         }
         match vcpu.run(engine, TURN) {
             Outcome::Halted => control.end(Ending::PowerOff),
@@ -115,76 +128,63 @@ fn run(vcpu: &mut Vcpu, engine: Engine) {
             Outcome::SystemCall | Outcome::Exception(_) => {}
         }
     }
+    true
 }
 
-/// Runs all vCPUs on this thread, in turns of `slice` instructions, until the machine ends. The tick that
+/// Runs all vCPUs on one thread, in turns of `slice` instructions, until the machine ends. The tick that
 /// they are at is kept in `time`. Gives what each did.
+///
+/// # Errors
+/// As [`threads`].
 pub fn slices(
     control: &Arc<Control>,
-    vcpus: Vec<Vcpu>,
+    vcpus: Arc<Pausable<Vcpu>>,
     engine: Engine,
     slice: NonZeroU64,
     time: Arc<AtomicU64>,
-) -> Vec<Statistics> {
-    let players = vcpus.into_iter().map(|vcpu| {
-        let state = if vcpu.number == 0 { State::Running } else { State::Stopped };
-        Player { vcpu, state }
-    });
-    let mut round = Round { control, players: players.collect(), engine, slice: slice.get(), time };
-    while control.ending().is_none() {
-        if control.is_paused() {
-            round.stand_by();
-        } else if !round.play() {
-            round.rest();
+) -> Result<Vec<Statistics>, VmError> {
+    let switches = Arc::clone(control);
+    let play = move |()| {
+        while let Some(first) = vcpus.enter(0) {
+            Round::new(&switches, &vcpus, first, &time).run(engine, slice.get());
         }
-    }
-    round.players.iter_mut().map(|player| player.vcpu.take_statistics()).collect()
-}
-
-/// What a vCPU does between its turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// It was not started.
-    Stopped,
-    /// It has something to do.
-    Running,
-    /// It waits for an interrupt.
-    Waiting,
+        (0..vcpus.count()).map(|number| vcpus.member(number).take_statistics()).collect()
+    };
+    Ok(on_threads(control, vec![()], play)?.into_iter().flat_map(|all: Vec<Statistics>| all).collect())
 }
 
 /// A vCPU that has its turns.
-struct Player {
-    vcpu: Vcpu,
-    state: State,
+struct Player<'a> {
+    vcpu: MutexGuard<'a, Vcpu>,
+    /// Whether it waits for an interrupt.
+    waits: bool,
 }
 
-impl Player {
+impl Player<'_> {
     /// Whether it has something to do.
     fn is_ready(&mut self, control: &Control) -> bool {
-        if self.state != State::Running {
+        if self.waits || !self.vcpu.is_started() {
             self.vcpu.silence();
         }
         if let Some(address) = control.take_start(self.vcpu.number) {
             self.vcpu.start(address);
-            self.state = State::Running;
+            self.waits = false;
         }
-        if self.state == State::Waiting && self.vcpu.is_wakeable() {
-            self.state = State::Running;
-        }
-        self.state == State::Running
+        self.waits = self.waits && !self.vcpu.is_wakeable();
+        self.vcpu.is_started() && !self.waits
     }
 
-    /// Runs `slice` instructions, or less if it waits or the machine ends.
+    /// Runs `slice` instructions, or less if it waits or the machine is called.
     fn play(&mut self, control: &Control, engine: Engine, slice: u64) {
         let end = self.vcpu.ticks() + slice;
-        while self.state == State::Running && control.ending().is_none() {
+        while !self.waits && control.ending().is_none() {
             let left = end.saturating_sub(self.vcpu.ticks());
             if left == 0 {
                 return;
             }
             match self.vcpu.run(engine, left) {
                 Outcome::Halted => control.end(Ending::PowerOff),
-                Outcome::Wait => self.state = State::Waiting,
+                Outcome::Wait => self.waits = true,
                 Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
                 // The guest has handlers of its own.
                 Outcome::SystemCall | Outcome::Exception(_) => {}
@@ -193,24 +193,45 @@ impl Player {
     }
 }
 
-/// All vCPUs of a machine in their turns.
+/// All vCPUs of a machine in their turns, until they are called.
 struct Round<'a> {
     control: &'a Control,
-    players: Vec<Player>,
-    engine: Engine,
-    slice: u64,
+    players: Vec<Player<'a>>,
     /// The tick that all are at; only this thread changes it.
-    time: Arc<AtomicU64>,
+    time: &'a AtomicU64,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
+    /// `first` was entered. The others need not be: whoever wants them to stand still waits for it.
+    fn new(
+        control: &'a Control,
+        vcpus: &'a Pausable<Vcpu>,
+        first: MutexGuard<'a, Vcpu>,
+        time: &'a AtomicU64,
+    ) -> Self {
+        let others = (1..vcpus.count()).map(|number| vcpus.member(number));
+        let vcpus = std::iter::once(first).chain(others);
+        let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu, waits: false }).collect();
+        let latest = players.iter().map(|player| player.vcpu.ticks()).max().unwrap_or(0);
+        time.store(latest, Ordering::Relaxed);
+        Self { control, players, time }
+    }
+
+    fn run(&mut self, engine: Engine, slice: u64) {
+        while !self.control.is_paused() && self.control.ending().is_none() {
+            if !self.play(engine, slice) {
+                self.rest();
+            }
+        }
+    }
+
     /// Gives each vCPU that has something to do its turn. Says whether there was one.
-    fn play(&mut self) -> bool {
+    fn play(&mut self, engine: Engine, slice: u64) -> bool {
         let mut played = false;
         for player in &mut self.players {
             player.vcpu.pass_time(self.time.load(Ordering::Relaxed));
             if player.is_ready(self.control) {
-                player.play(self.control, self.engine, self.slice);
+                player.play(self.control, engine, slice);
                 self.time.store(player.vcpu.ticks(), Ordering::Relaxed);
                 played = true;
             }
@@ -221,7 +242,7 @@ impl Round<'_> {
     /// Lets time pass until the first timer of a vCPU is due or something comes from outside.
     fn rest(&self) {
         let now = self.time.load(Ordering::Relaxed);
-        let waiting = self.players.iter().filter(|player| player.state == State::Waiting);
+        let waiting = self.players.iter().filter(|player| player.waits);
         let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
         let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
         let begin = Instant::now();
@@ -233,12 +254,6 @@ impl Round<'_> {
             None => passed,
         };
         self.time.store(then.max(now), Ordering::Relaxed);
-    }
-
-    /// Sleeps until someone wants the machine; no time passes.
-    fn stand_by(&self) {
-        self.control.sleep(None);
-        self.players.iter().for_each(|player| player.vcpu.silence());
     }
 }
 
