@@ -4,6 +4,7 @@
 
 mod cmd;
 mod console;
+mod control;
 mod devices;
 mod exit;
 mod guest_code;
@@ -39,6 +40,8 @@ enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Ps(cmd::ps::Ps),
+    Control(cmd::control::Control),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Ps(ps)) => ps.execute(),
+        Some(Command::Control(control)) => control.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

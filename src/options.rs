@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
+use crate::control::directory;
 use crate::devices::DeviceOptions;
 use crate::exit::Refused;
 use crate::watch::WatchOptions;
@@ -40,6 +41,10 @@ pub struct MachineOptions {
         allow_hyphen_values = true
     )]
     append: String,
+    /// What to call the VM: `myvmm ps` lists it, `myvmm control` gives it commands [default: made from the file and
+    /// the process]
+    #[arg(long, value_name = "NAME", value_parser = directory::name)]
+    pub name: Option<String>,
     /// What the run should tell.
     #[command(flatten)]
     pub watch: WatchOptions,

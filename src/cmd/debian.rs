@@ -55,7 +55,9 @@ impl Debian {
         }
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let closing = Session { config, reboots, watch }.run()?;
+        let closing =
+            Session { name: self.machine.name.clone(), label: "debian".into(), config, reboots, watch }
+                .run()?;
         self.conclude(&closing)
     }
 

@@ -1,6 +1,8 @@
 //! The subcommands, one file each.
 
+pub mod control;
 pub mod debian;
 pub mod dump;
 pub mod program;
+pub mod ps;
 pub mod run;

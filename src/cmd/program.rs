@@ -10,6 +10,7 @@ use runtime::program::Options;
 use runtime::vcpu::Engine;
 use translator::asm;
 
+use crate::control::directory;
 use crate::exit::Refused;
 use crate::options::EngineChoice;
 use crate::program::{self, DumpFormat, Request, Session};
@@ -55,6 +56,10 @@ pub struct Programs {
     /// Begin each line that a program prints with the program's name
     #[arg(long, help_heading = PROGRAMS)]
     prefix: bool,
+    /// What to call the session: `myvmm ps` lists it, `myvmm control` gives it commands [default: made from the first
+    /// program and the process]
+    #[arg(long, value_name = "NAME", value_parser = directory::name, help_heading = PROGRAMS)]
+    name: Option<String>,
     /// Print statistics to standard error at the end
     #[arg(long, help_heading = PROGRAMS)]
     stats: bool,
@@ -115,6 +120,7 @@ impl Programs {
         }
         let images = program::load::all(&expanded, self.options(), self.assembler())?;
         let session = Session {
+            name: self.name.clone(),
             engine: Engine::from(self.engine),
             slice: slice.unwrap_or(DEFAULT_SLICE),
             threads: self.schedule == Schedule::Threads,

@@ -30,9 +30,11 @@ impl Run {
     /// # Errors
     /// Fails if the machine cannot be built or the host fails it.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
+        let label = self.kernel.clone();
         let mut config = self.machine.config(self.kernel, self.initrd, "")?;
         let watch = self.machine.watch.open(&mut config)?;
-        let closing = Session { config, reboots: !self.machine.no_reboot, watch }.run()?;
+        let (name, reboots) = (self.machine.name, !self.machine.no_reboot);
+        let closing = Session { name, label, config, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }
