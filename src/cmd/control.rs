@@ -40,7 +40,7 @@ impl Control {
         let long = SHORT.iter().find(|(short, _)| *short == self.command);
         let command = long.map_or(self.command.as_str(), |(_, long)| long);
         let mut client = Client::new(Directory::open()?.connect(&self.name)?, PATIENCE)?;
-        let value = client.execute(command, Map::from_iter(self.arguments))?;
+        let value = client.execute(command, &Map::from_iter(self.arguments))?;
         if value != json!({}) {
             println!("{value:#}");
         }

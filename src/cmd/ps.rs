@@ -48,7 +48,7 @@ impl Ps {
 
 /// What the VM says of itself.
 fn ask(directory: &Directory, name: &str) -> Value {
-    let answer = || Client::new(directory.connect(name)?, PATIENCE)?.execute("x-myvmm-query", Map::new());
+    let answer = || Client::new(directory.connect(name)?, PATIENCE)?.execute("x-myvmm-query", &Map::new());
     answer().unwrap_or_else(|_| json!({ "name": name, "state": "silent" }))
 }
 

@@ -25,7 +25,7 @@ impl Client {
         stream.set_write_timeout(Some(patience))?;
         let mut client = Self { stream: BufReader::new(stream) };
         client.next()?;
-        client.execute("qmp_capabilities", Map::new())?;
+        client.execute("qmp_capabilities", &Map::new())?;
         Ok(client)
     }
 
@@ -33,7 +33,7 @@ impl Client {
     ///
     /// # Errors
     /// Fails if nobody answers, and as the VM says.
-    pub fn execute(&mut self, name: &str, arguments: Map<String, Value>) -> anyhow::Result<Value> {
+    pub fn execute(&mut self, name: &str, arguments: &Map<String, Value>) -> anyhow::Result<Value> {
         let command = json!({ "execute": name, "arguments": arguments });
         self.stream.get_mut().write_all(command.to_string().as_bytes()).map_err(silent)?;
         loop {

@@ -20,7 +20,7 @@ const COMMANDS: [(&str, Body); 18] = [
     ("query-name", |vm, arguments| none(arguments).map(|()| json!({ "name": vm.name }))),
     ("query-status", |vm, arguments| none(arguments).map(|()| status(vm))),
     ("query-version", |_, arguments| none(arguments).map(|()| version())),
-    ("quit", |vm, arguments| none(arguments).map(|()| done(vm.target.quit()))),
+    ("quit", |vm, arguments| none(arguments).map(|()| vm.target.quit()).map(done)),
     ("stop", |vm, arguments| none(arguments).map(|()| set_paused(vm, true))),
     ("system_powerdown", |_, arguments| none(arguments).and_then(|()| Err(no_button()))),
     ("system_reset", |vm, arguments| none(arguments).and_then(|()| vm.target.reset()).map(done)),

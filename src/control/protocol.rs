@@ -279,7 +279,7 @@ mod tests {
             let mut stream: Vec<u8> = Vec::new();
             for _ in 0..random(&mut dice) % 20 {
                 stream.extend(PARTS[random(&mut dice) as usize % PARTS.len()].bytes());
-                if random(&mut dice) % 4 == 0 {
+                if random(&mut dice).is_multiple_of(4) {
                     let place = random(&mut dice) as usize % stream.len();
                     stream[place] = random(&mut dice) as u8;
                 }

@@ -264,7 +264,7 @@ mod tests {
             // One that has been hung up on says nothing more.
             let _ = guests[guest].write_all(PARTS[random(&mut dice) as usize % PARTS.len()]);
             notices.publish(Event::Stop);
-            if random(&mut dice) % 3 == 0 {
+            if random(&mut dice).is_multiple_of(3) {
                 guests.swap_remove(guest);
             }
         }
