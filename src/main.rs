@@ -2,6 +2,7 @@
 //! It owns nothing and knows nothing of machines.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cmd;
 mod console;
 mod control;
@@ -12,6 +13,7 @@ mod options;
 mod program;
 mod rendering;
 mod report;
+mod sandbox;
 mod session;
 mod watch;
 
@@ -42,6 +44,7 @@ enum Command {
     Dump(cmd::dump::Dump),
     Ps(cmd::ps::Ps),
     Control(cmd::control::Control),
+    Bench(cmd::bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Some(Command::Dump(dump)) => dump.execute(),
         Some(Command::Ps(ps)) => ps.execute(),
         Some(Command::Control(control)) => control.execute(),
+        Some(Command::Bench(bench)) => bench.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

@@ -2,7 +2,6 @@
 //! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
 //! know what is booted.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -20,7 +19,7 @@ use crate::console::line::Line;
 use crate::console::output::{Output, Rest, Seen};
 use crate::console::{self, Console};
 use crate::control::machine::Machine;
-use crate::control::{self, Control, Notices};
+use crate::control::{self, Address, Control, Notices};
 use crate::exit;
 use crate::report::Report;
 use crate::watch::Watch;
@@ -33,10 +32,8 @@ const BACKGROUND_REST: Duration = Duration::from_millis(200);
 
 /// What to run, and how.
 pub struct Session {
-    /// Its name, if one was asked for.
-    pub name: Option<String>,
-    /// What its name is made from, if none was asked for.
-    pub label: PathBuf,
+    /// How it is reached from outside.
+    pub address: Address,
     /// The machine.
     pub config: Config,
     /// Whether a machine that resets starts again.
@@ -134,7 +131,7 @@ impl Session {
         let quit = Box::new(move || drop(quit.send(Event::Quit)));
         let machine = Arc::new(Machine::new(&self.config, quit));
         let target = Arc::clone(&machine);
-        let control = Control::start(self.name.as_deref(), &self.label, target)?;
+        let control = Control::start(self.address, target)?;
         let course = Course {
             config: self.config,
             reboots: self.reboots,

@@ -158,6 +158,13 @@ impl Directory {
     }
 }
 
+impl Place {
+    /// The directory that it is in.
+    pub fn directory(&self) -> Option<&Path> {
+        self.path.parent()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         // While this process listened, nobody took it for stale, so it is still this one's.

@@ -13,6 +13,7 @@ mod server;
 mod splitter;
 mod target;
 
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,24 +35,47 @@ pub struct Control {
     _place: Option<Place>,
 }
 
-impl Control {
-    /// Puts `target` under control as the VM `name`, or under a name made from `file`.
+/// The name of a VM and the socket that goes with it. It is taken before the process confines itself.
+pub struct Address {
+    name: String,
+    socket: Option<(UnixListener, Place)>,
+}
+
+impl Address {
+    /// Takes the address `name`, or one made from `file`.
     ///
     /// # Errors
     /// Refuses a name that is taken, and fails if the host gives no socket. Without a name that was asked for, the VM
-    /// then runs without a socket, and the user is told.
-    pub fn start(name: Option<&str>, file: &Path, target: Arc<dyn Target>) -> anyhow::Result<Self> {
-        let notices = Notices::new().context("Cannot prepare the control of the VM")?;
+    /// then has no socket, and the user is told.
+    pub fn take(name: Option<&str>, file: &Path) -> anyhow::Result<Self> {
         let own = name.map_or_else(|| directory::default_name(file), str::to_owned);
-        let vm = Arc::new(Controlled::new(own, target, notices.clone()));
-        let (server, place) = match serve(&vm, &notices) {
-            Ok((server, place)) => (Some(server), Some(place)),
+        let socket = match Directory::open().and_then(|directory| directory.listen(&own)) {
+            Ok(socket) => Some(socket),
             Err(error) if name.is_some() => return Err(error),
             Err(error) => {
                 eprintln!("myvmm: There is no control socket: {error:#}");
-                (None, None)
+                None
             }
         };
+        Ok(Self { name: own, socket })
+    }
+
+    /// The directory that the socket is removed from in the end.
+    pub fn directory(&self) -> Option<&Path> {
+        self.socket.as_ref()?.1.directory()
+    }
+}
+
+impl Control {
+    /// Puts `target` under control.
+    ///
+    /// # Errors
+    /// Fails if the host gives no thread.
+    pub fn start(address: Address, target: Arc<dyn Target>) -> anyhow::Result<Self> {
+        let notices = Notices::new().context("Cannot prepare the control of the VM")?;
+        let vm = Arc::new(Controlled::new(address.name, target, notices.clone()));
+        let (listener, place) = address.socket.unzip();
+        let server = listener.map(|listener| serve(listener, &vm, &notices)).transpose()?;
         Ok(Self { vm, notices, _server: server, _place: place })
     }
 
@@ -61,12 +85,10 @@ impl Control {
     }
 }
 
-fn serve(vm: &Arc<Controlled>, notices: &Notices) -> anyhow::Result<(Server, Place)> {
-    let (listener, place) = Directory::open()?.listen(&vm.name)?;
+fn serve(listener: UnixListener, vm: &Arc<Controlled>, notices: &Notices) -> anyhow::Result<Server> {
     let vm = Arc::clone(vm);
     let execute = Box::new(move |name: &str, arguments| command::execute(&vm, name, arguments));
-    let server = Server::start(listener, notices, execute).context("Cannot start the control's thread")?;
-    Ok((server, place))
+    Server::start(listener, notices, execute).context("Cannot start the control's thread")
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! All programs of a command from start to end, and what is told afterwards.
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -22,7 +21,7 @@ use super::output::Output;
 use super::player::{DumpFormat, Player, Terminal};
 use crate::console::{self, signals};
 use crate::control::programs::Programs;
-use crate::control::{self, Control};
+use crate::control::{self, Address, Control};
 use crate::exit::Refused;
 
 /// How long programs that are to end may take for it before the process ends without them.
@@ -30,8 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How programs are run.
 pub struct Session {
-    /// Its name, if one was asked for.
-    pub name: Option<String>,
     /// What runs them.
     pub engine: Engine,
     /// Instructions of a slice.
@@ -51,7 +48,7 @@ impl Session {
     ///
     /// # Errors
     /// Refuses snapshots that do not fit, and fails if the host has no memory or threads.
-    pub fn run(&self, programs: Vec<Loaded>) -> anyhow::Result<ExitCode> {
+    pub fn run(&self, programs: Vec<Loaded>, address: Address) -> anyhow::Result<ExitCode> {
         let (input, output) = (Input::new(programs.len() == 1), Output::new());
         let names: Vec<String> = programs.iter().map(|program| program.image.name.clone()).collect();
         let vms = programs.into_iter().map(|program| self.build(program));
@@ -67,7 +64,7 @@ impl Session {
         };
         let players: Vec<_> = (0..names.len()).map(player).collect();
         let started = Instant::now();
-        let Some(players) = self.play(players, &programs, &names[0])? else { return Ok(ExitCode::SUCCESS) };
+        let Some(players) = self.play(players, &programs, address)? else { return Ok(ExitCode::SUCCESS) };
         output.flush().context("Cannot write to standard output")?;
         if self.stats {
             statistics(&players, started.elapsed());
@@ -82,7 +79,7 @@ impl Session {
         &self,
         mut players: Vec<Player>,
         programs: &Arc<Pausable<ProgramVm>>,
-        first: &str,
+        address: Address,
     ) -> anyhow::Result<Option<Vec<Player>>> {
         let (events, happened) = channel();
         let (vms, sender) = (Arc::clone(programs), events.clone());
@@ -92,7 +89,7 @@ impl Session {
             let _ = sender.send(Event::Quit);
         });
         let target = Arc::new(Programs { vms: Arc::clone(programs), quit });
-        let control = Control::start(self.name.as_deref(), Path::new(first), target)?;
+        let control = Control::start(address, target)?;
         signals::watch(events.clone()).context("Cannot watch for signals")?;
         let (threads, slice) = (self.threads, self.slice);
         let run = move || {
