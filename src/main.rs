@@ -2,8 +2,10 @@
 //! It owns nothing and knows nothing of machines.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cmd;
 mod console;
+mod control;
 mod devices;
 mod exit;
 mod guest_code;
@@ -11,6 +13,7 @@ mod options;
 mod program;
 mod rendering;
 mod report;
+mod sandbox;
 mod session;
 mod watch;
 
@@ -39,6 +42,9 @@ enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Ps(cmd::ps::Ps),
+    Control(cmd::control::Control),
+    Bench(cmd::bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,9 @@ fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Ps(ps)) => ps.execute(),
+        Some(Command::Control(control)) => control.execute(),
+        Some(Command::Bench(bench)) => bench.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

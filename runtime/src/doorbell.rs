@@ -50,6 +50,12 @@ impl Doorbell {
         self.asleep.store(false, Ordering::Relaxed);
     }
 
+    /// Sleeps until the bell rings, for a vCPU that looks at everything anew then.
+    pub fn stand_by(&self) {
+        self.sleep(None);
+        self.shared.alarm.store(0, Ordering::Release);
+    }
+
     /// As [`Doorbell::sleep`], but for as long as `patience` says it looks at the bell without sleeping:
     /// what rings within microseconds is answered without the host's scheduler.
     pub fn wait(&self, limit: Option<Duration>, patience: &mut Patience) {

@@ -1,10 +1,11 @@
 //! How the vCPUs of a machine run until it ends. It must not know what they run.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::thread::{self, Builder};
 
 use crate::machine::{Control, Ending};
+use crate::pause::Pausable;
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
 
@@ -16,10 +17,14 @@ const TURN: u64 = 1 << 30;
 ///
 /// # Errors
 /// Fails if the host starts no thread, or if a bug ends one; the machine has then ended.
-pub fn threads(control: &Arc<Control>, vcpus: Vec<Vcpu>, engine: Engine) -> Result<Vec<Statistics>, VmError> {
-    on_threads(control, vcpus, move |mut vcpu| {
-        run(&mut vcpu, engine);
-        vcpu.take_statistics()
+pub fn threads(
+    control: &Arc<Control>,
+    vcpus: Arc<Pausable<Vcpu>>,
+    engine: Engine,
+) -> Result<Vec<Statistics>, VmError> {
+    on_threads(control, (0..vcpus.count()).collect(), move |number| {
+        run(&vcpus, number, engine);
+        vcpus.member(number).take_statistics()
     })
 }
 
@@ -74,17 +79,25 @@ fn words(payload: &(dyn Any + Send)) -> String {
 }
 
 /// Runs one vCPU until the machine ends.
-fn run(vcpu: &mut Vcpu, engine: Engine) {
+fn run(vcpus: &Pausable<Vcpu>, number: usize, engine: Engine) {
+    while let Some(vcpu) = vcpus.enter(number) {
+        let control = Arc::clone(&vcpu.machine.control);
+        if !run_until_called(vcpus, vcpu, engine) {
+            control.doorbell(number).stand_by();
+        }
+    }
+}
+
+/// Runs a vCPU until it is called; says whether it had something to run.
+fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engine: Engine) -> bool {
     let control = Arc::clone(&vcpu.machine.control);
-    let mut running = vcpu.number == 0;
-    while control.ending().is_none() {
+    vcpu.set_alarm_clock();
+    while !vcpus.is_called(vcpu.number) {
         if let Some(address) = control.take_start(vcpu.number) {
             vcpu.start(address);
-            running = true;
         }
-        if !running || control.is_paused() {
-            vcpu.stand_by();
-            continue;
+        if !vcpu.is_started() {
+            return false;
         }
         match vcpu.run(engine, TURN) {
             Outcome::Halted => control.end(Ending::PowerOff),
@@ -98,6 +111,7 @@ fn run(vcpu: &mut Vcpu, engine: Engine) {
             Outcome::SystemCall | Outcome::Exception(_) => {}
         }
     }
+    true
 }
 
 #[cfg(test)]

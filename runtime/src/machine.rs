@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
@@ -19,6 +19,7 @@ use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::doorbell::Doorbell;
 use crate::memory::{PageFlags, Ram};
+use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
 
 /// What keeps the time of a machine.
@@ -49,8 +50,10 @@ pub enum Ending {
     PowerOff = 1,
     /// The guest asked for a reset.
     Reset = 2,
-    /// The person at the console asked for the end.
+    /// Someone outside asked for the end.
     Quit = 3,
+    /// Someone outside asked for a reset.
+    HostReset = 4,
 }
 
 /// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
@@ -98,6 +101,7 @@ impl Control {
             1 => Some(Ending::PowerOff),
             2 => Some(Ending::Reset),
             3 => Some(Ending::Quit),
+            4 => Some(Ending::HostReset),
             _ => None,
         }
     }
@@ -109,13 +113,13 @@ impl Control {
         }
     }
 
-    /// Pauses or resumes the machine.
-    pub fn set_paused(&self, paused: bool) {
+    /// Calls the vCPUs to stand still, or lets them go on; see [`Pausable`](crate::pause::Pausable).
+    pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
         self.ring_all();
     }
 
-    /// Whether the machine is paused.
+    /// Whether the vCPUs are to stand still.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
     }
@@ -200,7 +204,8 @@ pub struct Machine {
     pub exceptions: Exceptions,
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
-    started: Instant,
+    /// Stands still while the machine does.
+    watch: Stopwatch,
     /// What Count is ahead of the clock on the vCPUs that agree about it.
     count_offset: AtomicU32,
 }
@@ -260,7 +265,7 @@ impl Machine {
             code_epoch: AtomicU64::new(0),
             clock,
             trace: None,
-            started: Instant::now(),
+            watch: Stopwatch::start(),
             count_offset: AtomicU32::new(0),
         })
     }
@@ -334,9 +339,26 @@ impl Machine {
         self.count_offset.store(offset, Ordering::Relaxed);
     }
 
-    /// CP0 Count steps since the machine started, by the host's clock.
+    /// CP0 Count steps since the machine started, by the host's clock, without those while the machine
+    /// stood still.
     pub fn host_ticks(&self) -> u64 {
         const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
-        self.started.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK
+        self.watch.nanoseconds() / NANOSECONDS_PER_TICK
+    }
+
+    /// How long the machine has run, by the host's clock.
+    pub fn run_time(&self) -> Duration {
+        self.watch.elapsed()
+    }
+
+    /// Makes devices and clock stand still, or lets them go on. Meanwhile no vCPU runs.
+    pub(crate) fn set_standing(&self, still: bool) {
+        if still {
+            self.bus.set_paused(true);
+            self.watch.stop();
+        } else {
+            self.watch.go_on();
+            self.bus.set_paused(false);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::{Cp0, Status};
@@ -29,6 +30,7 @@ use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
+use crate::pause::{Hold, Member, Pausable};
 use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Statistics, Vcpu};
 
@@ -119,11 +121,18 @@ impl Tracing {
 
 /// A machine that is ready to run.
 pub struct Vm {
-    machine: Arc<Machine>,
-    vcpus: Vec<Vcpu>,
+    handle: Handle,
     engine: Engine,
     serial_input: SerialInput,
     boot: Boot,
+}
+
+/// How other threads control a machine, from before it runs until after its end. Clones control the
+/// same machine.
+#[derive(Clone)]
+pub struct Handle {
+    machine: Arc<Machine>,
+    vcpus: Arc<Pausable<Vcpu>>,
 }
 
 struct Writer<'a>(&'a Ram);
@@ -174,18 +183,19 @@ impl Vm {
         let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let notice: Weak<Machine> = Arc::downgrade(&machine);
         dma.connect(notice);
-        let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
-        let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
+        let handle = Handle::new(machine);
+        let vm = Self { handle, engine: config.engine, serial_input: board.serial_input, boot };
         vm.set_boot_state();
         Ok(vm)
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
-    fn set_boot_state(&mut self) {
-        for vcpu in &mut self.vcpus {
-            vcpu.set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
+    fn set_boot_state(&self) {
+        let vcpus = &self.handle.vcpus;
+        for number in 0..vcpus.count() {
+            vcpus.member(number).set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
         }
-        let first = &mut self.vcpus[0];
+        let mut first = vcpus.member(0);
         first.cpu.pc = self.boot.entry.0;
         first.cpu.gpr[4] = self.boot.a0;
         first.cpu.gpr[5] = self.boot.a1.0;
@@ -199,7 +209,7 @@ impl Vm {
 
     /// A view of the machine that lasts beyond its end.
     pub fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(&self.machine))
+        self.handle.observer()
     }
 
     /// The names of the kernel's file; a kernel that moves itself is no longer where they say.
@@ -207,9 +217,9 @@ impl Vm {
         &self.boot.symbols
     }
 
-    /// The machine's switches.
-    pub fn control(&self) -> Arc<Control> {
-        Arc::clone(&self.machine.control)
+    /// How other threads control the machine.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
@@ -217,9 +227,77 @@ impl Vm {
     /// # Errors
     /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
-        let control = self.control();
-        let statistics = drive::threads(&control, self.vcpus, self.engine)?;
+        let Self { handle, engine, .. } = self;
+        let control = Arc::clone(&handle.machine.control);
+        let statistics = drive::threads(&control, handle.vcpus, engine)?;
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
+    }
+}
+
+impl Handle {
+    fn new(machine: Arc<Machine>) -> Self {
+        let vcpu = |number| Member {
+            cell: Vcpu::new(Arc::clone(&machine), number),
+            control: Arc::clone(&machine.control),
+            number,
+        };
+        let members: Vec<_> = (0..machine.control.vcpus()).map(vcpu).collect();
+        let standing = Arc::clone(&machine);
+        let vcpus = Pausable::new(members, Box::new(move |still| standing.set_standing(still)));
+        Self { machine, vcpus }
+    }
+
+    /// Makes the machine stand still until [`Handle::resume`], and returns when it does: every vCPU is at
+    /// a settled point, every device has finished the request in hand, and the guest's Count and timers
+    /// stand still. The real-time clock shows the host's time and goes on. Gives whether that is new.
+    pub fn pause(&self) -> bool {
+        self.vcpus.pause()
+    }
+
+    /// Lets a paused machine go on. Gives whether it was paused.
+    pub fn resume(&self) -> bool {
+        self.vcpus.resume()
+    }
+
+    /// Whether the machine is paused.
+    pub fn is_paused(&self) -> bool {
+        self.vcpus.is_paused()
+    }
+
+    /// Makes the machine stand still as long as the hold lives, paused or not, and gives access to its
+    /// vCPUs meanwhile.
+    pub fn hold(&self) -> Hold<Vcpu> {
+        self.vcpus.hold()
+    }
+
+    /// Ends the machine at once, without a word to the guest.
+    pub fn quit(&self) {
+        self.machine.control.end(Ending::Quit);
+    }
+
+    /// Ends the machine as if someone had pressed its reset button: whoever runs it may build it anew.
+    pub fn reset(&self) {
+        self.machine.control.end(Ending::HostReset);
+    }
+
+    /// Why the machine ended, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.machine.control.ending()
+    }
+
+    /// A view of the machine that lasts beyond its end.
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.machine))
+    }
+
+    /// The host's threads that run the vCPUs; 0 for one that has not begun.
+    pub fn threads(&self) -> Vec<i32> {
+        self.vcpus.threads()
+    }
+
+    /// How long the machine has run, without the time that it stood still.
+    pub fn run_time(&self) -> Duration {
+        self.machine.run_time()
     }
 }
 
@@ -262,3 +340,6 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     }
     Ok(boot)
 }
+
+#[cfg(test)]
+mod tests;

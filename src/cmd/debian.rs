@@ -6,7 +6,7 @@ mod install;
 mod ssh;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use runtime::backend::disk::{Format, Image, SharedDisk};
 
 use crate::console::keys;
+use crate::control::Address;
 use crate::exit;
 use crate::options::MachineOptions;
 use crate::session::{Closing, Session};
@@ -86,9 +87,11 @@ impl Debian {
         if std::io::stderr().is_terminal() && self.run.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
+        let address = Address::take(self.machine.name.as_deref(), Path::new("debian"))?;
+        self.machine.confine(&config, &address)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let closing = Session { config, reboots, watch }.run()?;
+        let closing = Session { address, config, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

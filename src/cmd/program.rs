@@ -1,18 +1,21 @@
 //! `myvmm -v FILE ...`: runs programs in assembly, each in a machine of its own. Here are the options and what they
 //! belong to; loading, running and printing are in `program`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
 use runtime::program::Options;
 use runtime::vcpu::Engine;
-use translator::asm;
+use translator::asm::{self, Para};
 
+use crate::control::{Address, directory};
 use crate::exit::Refused;
 use crate::options::EngineChoice;
+use crate::program::load::Loaded;
 use crate::program::{self, DumpFormat, Request, Session};
+use crate::sandbox::{Needs, SandboxOptions};
 
 /// The slice if nothing else is asked for: short enough that turns are felt, long enough to cost nothing.
 const DEFAULT_SLICE: u64 = 100_000;
@@ -55,15 +58,40 @@ pub struct Programs {
     /// Begin each line that a program prints with the program's name
     #[arg(long, help_heading = PROGRAMS)]
     prefix: bool,
+    /// What to call the session: `myvmm ps` lists it, `myvmm control` gives it commands [default: made from the first
+    /// program and the process]
+    #[arg(long, value_name = "NAME", value_parser = directory::name, help_heading = PROGRAMS)]
+    name: Option<String>,
     /// Print statistics to standard error at the end
     #[arg(long, help_heading = PROGRAMS)]
     stats: bool,
     /// How DUMP_PROCESSOR_STATE prints
     #[arg(long, value_enum, default_value_t = DumpFormat::Text, help_heading = PROGRAMS)]
     dump_format: DumpFormat,
+    #[command(flatten, next_help_heading = PROGRAMS)]
+    sandbox: SandboxOptions,
 }
 
 const PROGRAMS: &str = "Programs";
+
+/// What programs need of the host: files in the current directory, beside themselves and their snapshots, and where they
+/// say that snapshots go.
+fn needs(requests: &[Request], programs: &[Loaded], address: &Address) -> Needs {
+    let mut needs = Needs { writable: vec![".".into()], ..Needs::default() };
+    // The session asks which signals are ignored, and takes its control socket away in the end.
+    needs.readable.push("/proc/self/status".into());
+    needs.writable.extend(address.directory().map(Path::to_owned));
+    for request in requests {
+        needs.write_beside(&request.program);
+        request.snapshot.iter().for_each(|snapshot| needs.write_beside(snapshot));
+    }
+    for para in programs.iter().flat_map(|program| program.image.paras()) {
+        if let Para::Snapshot(file) = para {
+            needs.write_beside(file.as_ref());
+        }
+    }
+    needs
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CpuChoice {
@@ -122,7 +150,9 @@ impl Programs {
             stats: self.stats,
             dump_format: self.dump_format,
         };
-        session.run(images)
+        let address = Address::take(self.name.as_deref(), &expanded[0].program)?;
+        self.sandbox.enter(&needs(&expanded, &images, &address))?;
+        session.run(images, address)
     }
 
     fn options(&self) -> Options {

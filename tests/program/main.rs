@@ -3,6 +3,7 @@
 mod binaries;
 mod cli;
 mod files;
+mod fuzz;
 mod harness;
 mod players;
 mod snapshot;

@@ -51,6 +51,8 @@ pub enum End {
 pub enum Turn {
     /// Its instructions are used up.
     Slice,
+    /// Someone calls it; then it can go on with its slice.
+    Called,
     /// It waits for input, or for this long.
     Waiting(Option<Duration>),
     /// It asks for something that its host must do; then it can go on with its slice.
@@ -133,6 +135,11 @@ impl ProgramVm {
         (now, before)
     }
 
+    /// Bytes of RAM.
+    pub fn memory(&self) -> u64 {
+        self.machine.ram.banks().iter().map(|bank| bank.size).sum()
+    }
+
     /// Reads memory, for tests and debuggers; `None` where there is none.
     pub fn read(&self, address: Va, length: usize) -> Option<Vec<u8>> {
         super::memory::read(&self.machine, address.0, length).ok()
@@ -160,7 +167,7 @@ impl ProgramVm {
             }
             match self.vcpu.run(self.engine, left) {
                 Outcome::Budget => {}
-                Outcome::Attention => return Turn::Slice,
+                Outcome::Attention => return Turn::Called,
                 Outcome::SystemCall => self.asked = true,
                 Outcome::Wait | Outcome::Halted => self.wait(),
                 Outcome::Exception(exception) => {

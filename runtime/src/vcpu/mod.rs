@@ -135,6 +135,8 @@ pub struct Vcpu {
     paid: Paid,
     /// Ticks of the clock of instructions that passed while the guest waited.
     idle: u64,
+    /// Whether it is out of reset.
+    started: bool,
     /// How long it looks for an interrupt before it sleeps.
     patience: Patience,
     /// What happened how often.
@@ -174,6 +176,7 @@ impl Vcpu {
             granted: 0,
             paid: Paid::All,
             idle: 0,
+            started: number == 0,
             patience: Patience::default(),
             statistics: Statistics::default(),
             machine,

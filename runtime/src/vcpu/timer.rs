@@ -61,6 +61,12 @@ impl Vcpu {
         self.set_deadline(is_new);
     }
 
+    /// Sets the timer so many steps of Count ahead, for tests.
+    #[cfg(test)]
+    pub(crate) fn set_timer(&mut self, steps: u32) {
+        self.set_compare(self.count().wrapping_add(steps));
+    }
+
     /// The Count register, for the guest.
     pub(super) fn read_count(&mut self) -> u32 {
         self.count_read = self.count();
@@ -92,7 +98,8 @@ impl Vcpu {
         }
     }
 
-    fn set_alarm_clock(&self) {
+    /// Sets the alarm clock to the deadline, which it forgets while the machine stands still.
+    pub(crate) fn set_alarm_clock(&self) {
         if let Some(clock) = &self.machine.alarm_clock {
             clock.set(self.number, self.time_to_deadline());
         }

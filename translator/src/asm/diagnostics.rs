@@ -1,6 +1,7 @@
 //! Errors and warnings: what went wrong, where, and what would be right, printed as compilers do, with
 //! the line and a caret. Knows nothing of assembly.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -59,7 +60,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(f, "{severity}: {}", self.message)?;
+        writeln!(f, "{severity}: {}", shortened(&self.message))?;
         if let Some(place) = &self.place {
             write_place(f, place, &self.label)?;
             write_causes(f, place)?;
@@ -102,6 +103,15 @@ fn write_place(f: &mut fmt::Formatter<'_>, place: &Place, label: &str) -> fmt::R
     writeln!(f, "{number} | {text}")?;
     let line = format!("{margin} | {indent}{} {label}", "^".repeat(width));
     writeln!(f, "{}", line.trim_end())
+}
+
+/// A message may quote a name as long as its file.
+fn shortened(message: &str) -> Cow<'_, str> {
+    const MAX_MESSAGE: usize = 1000;
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}...", &message[..end]).into(),
+        None => message.into(),
+    }
 }
 
 /// The part of the line that is shown and the number of characters in it before the caret. Control

@@ -379,6 +379,14 @@ impl SharedDevice for Transport {
     fn reset(&self) {
         self.reset_registers(&mut lock(&self.registers));
     }
+
+    fn set_paused(&self, paused: bool) {
+        if paused {
+            self.pause();
+        } else {
+            self.resume();
+        }
+    }
 }
 
 impl DeviceState for Transport {
@@ -445,11 +453,14 @@ impl DeviceState for Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.wake();
         // A machine that ends while the device gives notice of a write is dropped by the device's own
-        // thread, which then ends by itself.
+        // thread, which holds the device's lock, and then ends by itself.
         let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
+        if other.is_none() {
+            self.shared.events.ring();
+        }
         if let Some(thread) = other {
+            self.shared.wake();
             // The thread has nothing to report, and a panic in it was reported when it happened.
             let _ = thread.join();
         }
