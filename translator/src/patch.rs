@@ -141,8 +141,8 @@ fn sensitive(insn: Insn) -> Plan {
         Op::Syscall => raise(Raise::Syscall, "always an exception"),
         Op::Break | Op::Sdbbp => raise(Raise::Breakpoint, "always an exception"),
         Op::Sync => one(&[A::Barrier], "only stores before loads are out of order on the host"),
-        Op::Synci => one(&[A::Call(Stub::CacheOperation), A::Follow], "translations may be stale"),
-        Op::Cache => cache(insn),
+        Op::Synci => one(&[A::Ignore], "translations follow memory without being told"),
+        Op::Cache => one(&[A::Ignore], "caches are coherent, and translations follow memory"),
         Op::Ll | Op::Lld => {
             one(&[A::Call(Stub::LoadLinked), A::Follow], "the link is kept by the hypervisor")
         }
@@ -193,15 +193,6 @@ fn write_cp0(insn: Insn) -> Plan {
             "mode, mapping or interrupts may change",
         ),
     }
-}
-
-/// Bits 1..0 of a cache operation choose the cache, bits 4..2 what is done.
-fn cache(insn: Insn) -> Plan {
-    const INSTRUCTION_CACHE: u8 = 0;
-    if insn.rt() & 3 == INSTRUCTION_CACHE {
-        return Plan::new(&[Action::Ignore], "translations follow memory without being told");
-    }
-    Plan::new(&[Action::Ignore], "data caches are coherent")
 }
 
 #[cfg(test)]

@@ -61,8 +61,6 @@ stubs! {
     ExceptionReturn,
     /// WAIT.
     Wait,
-    /// CACHE and SYNCI. Argument: address; immediate: operation.
-    CacheOperation,
     /// RDHWR of a register that is not a plain field. Immediate: register; gives the value.
     ReadHardware,
     /// HYPCALL. Immediate: code.
@@ -76,9 +74,19 @@ stubs! {
     ReadFloatControl,
     /// CTC1. Argument: value; immediate: register.
     WriteFloatControl,
+    /// The block at the program counter is not in the jump cache. Gives its host address.
+    Find,
+    /// A link is not joined. Argument: the address after its stub's call; gives the host address of the
+    /// block at the program counter.
+    Join,
 }
 
 impl Stub {
+    /// Whether the stub looks for the way on between blocks, and belongs to no instruction.
+    pub const fn is_between_blocks(self) -> bool {
+        matches!(self, Stub::Find | Stub::Join)
+    }
+
     /// Whether the mode or a mapping may be another after the stub.
     pub const fn may_change_mode(self) -> bool {
         matches!(
@@ -103,4 +111,6 @@ pub enum Flow {
     Redispatch = 1,
     /// Leaves to the run loop; `Cpu::pc` is where to go on.
     Leave = 2,
+    /// Goes to the host address that the stub gave: the block at `Cpu::pc`.
+    Enter = 3,
 }

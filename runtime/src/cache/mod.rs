@@ -28,6 +28,15 @@ struct Site {
     stub: usize,
 }
 
+/// A link that is to be joined once there is host code for where it leads. It is good until a region is
+/// emptied, for its address may then be another link's.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenLink {
+    address: u64,
+    to: Key,
+    evictions: u64,
+}
+
 /// The host code of a block.
 #[derive(Debug)]
 struct Translation {
@@ -56,6 +65,8 @@ pub struct Cache {
     /// The links of all blocks, by the return addresses of their stubs.
     links: HashMap<u64, Site>,
     invalidations: u64,
+    /// How many regions have been emptied.
+    evictions: u64,
     /// All translations there ever were, if someone wants to know.
     history: Option<History>,
 }
@@ -73,6 +84,7 @@ impl Cache {
             regions: vec![Vec::new(); arena::REGIONS],
             links: HashMap::new(),
             invalidations: 0,
+            evictions: 0,
             history: None,
         })
     }
@@ -134,6 +146,7 @@ impl Cache {
     /// Goes on to the next region of the arena and drops the blocks that were in it. No vCPU may be in
     /// generated code.
     pub fn empty_next_region(&mut self) {
+        self.evictions += 1;
         self.arena.advance();
         let region = self.arena.region();
         for key in std::mem::take(&mut self.regions[region]) {
@@ -201,6 +214,18 @@ impl Cache {
             executions,
             incoming: translation.incoming.len(),
             joined: translation.links.iter().map(is_joined).collect(),
+        }
+    }
+
+    /// The link whose stub returned to `address` and that leads to the block with identity `to`.
+    pub fn open(&self, address: u64, to: Key) -> OpenLink {
+        OpenLink { address, to, evictions: self.evictions }
+    }
+
+    /// Joins `link`, if it is still there and leads to the block with identity `key`.
+    pub fn join_open(&mut self, link: OpenLink, key: &Key) {
+        if link.evictions == self.evictions && link.to == *key {
+            self.join(link.address, key);
         }
     }
 

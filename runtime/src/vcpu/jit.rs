@@ -1,6 +1,7 @@
 //! The loop around generated code: translate what is missing, join links, and handle every way out.
 #![expect(unsafe_code, reason = "entries from the cache are run")]
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use translator::emit::emit;
 use translator::interp::Site;
 use translator::ir;
 use translator::mode::Mode;
+use translator::stub::Flow;
 
 use super::{Leave, Stop, Vcpu};
 use crate::trace::Kinds;
@@ -35,7 +37,6 @@ impl Vcpu {
     }
 
     fn run_until_left(&mut self, counted: bool, threshold: u32) -> Option<Leave> {
-        let mut link = None;
         loop {
             if self.has_alarm() || counted && self.cpu.budget <= 0 {
                 return None;
@@ -43,15 +44,11 @@ impl Vcpu {
             let next = match self.next_code(threshold) {
                 Ok(next) => next,
                 Err(Stop::Leave(why)) => return Some(why),
-                Err(_) => {
-                    link = None;
-                    continue;
-                }
+                Err(_) => continue,
             };
             let (key, entry, bound) = match next {
                 Next::Code { key, entry, bound } => (key, entry, bound),
                 Next::Interpret(count) => {
-                    link = None;
                     let room = if counted { self.cpu.budget as u64 } else { u64::MAX };
                     if let Some(why) = self.interpret_some(count.min(room)) {
                         return Some(why);
@@ -59,17 +56,12 @@ impl Vcpu {
                     continue;
                 }
             };
-            match link.take() {
-                Some(link) => self.machine.cache().join(link, &key),
+            match self.open_link.take() {
+                Some(link) => self.machine.cache().join_open(link, &key),
                 None => self.soft.add_jump(Va(self.cpu.pc), entry, bound),
             }
-            let reason = self.run_entry(&key, entry);
+            let Some(reason) = self.run_entry(&key, entry) else { continue };
             match reason {
-                ExitReason::Miss => self.count_exit("miss"),
-                ExitReason::Link => {
-                    self.count_exit("link");
-                    link = Some(self.cpu.exit_link);
-                }
                 ExitReason::Alarm => {
                     self.count_exit("alarm");
                     return None;
@@ -80,6 +72,7 @@ impl Vcpu {
                     return self.interpret_some(self.cpu.budget.max(0) as u64);
                 }
                 ExitReason::Leave => match self.left.take() {
+                    Some(why @ Leave::Untranslated) => self.count_exit(why.name()),
                     Some(why @ Leave::Interpret) => {
                         self.count_exit(why.name());
                         if let Some(why) = self.interpret_some(1) {
@@ -106,22 +99,57 @@ impl Vcpu {
         self.interpret(limit)
     }
 
+    /// Where generated code goes on that has come to the end of a block and does not know: by `link`, if
+    /// it came by one. A block without host code is left to the run loop.
+    pub(super) fn way_on(&mut self, link: Option<u64>) -> (u64, Flow) {
+        if self.has_alarm() {
+            return self.leave_untranslated();
+        }
+        let va = Va(self.cpu.pc);
+        self.site = Site { pc: va, in_slot: false };
+        let (pa, mapped, global) = match self.fetch_place(va) {
+            Ok(place) => place,
+            Err(Stop::Leave(why)) => {
+                self.left = Some(why);
+                return (0, Flow::Leave);
+            }
+            Err(_) => return (0, Flow::Redispatch),
+        };
+        let key = Key { pa, mode: self.cpu.mode | mapped };
+        let machine = Arc::clone(&self.machine);
+        let mut cache = machine.cache();
+        let Some(entry) = cache.entry(&key) else {
+            self.open_link = link.map(|link| cache.open(link, key));
+            return self.leave_untranslated();
+        };
+        match link {
+            Some(link) => cache.join(link, &key),
+            None => self.soft.add_jump(va, entry, !global),
+        }
+        (entry, Flow::Enter)
+    }
+
+    fn leave_untranslated(&mut self) -> (u64, Flow) {
+        self.left = Some(Leave::Untranslated);
+        (0, Flow::Leave)
+    }
+
     /// Runs the block at `entry`, unless it has been dropped since it was found.
-    fn run_entry(&mut self, key: &Key, entry: u64) -> ExitReason {
-        let machine = std::sync::Arc::clone(&self.machine);
+    fn run_entry(&mut self, key: &Key, entry: u64) -> Option<ExitReason> {
+        let machine = Arc::clone(&self.machine);
         let _running = machine.run_code();
         self.refresh_jumps();
         self.refresh_writes();
         let way_in = {
             let cache = machine.cache();
             if cache.entry(key) != Some(entry) {
-                return ExitReason::Miss;
+                return None;
             }
             cache.way_in()
         };
         // SAFETY: the cache has just said that the entry is the block's, and `_running` keeps its
         // region as it is; the key has the vCPU's mode because `next_code` made it from that.
-        unsafe { self.enter(entry, way_in) }
+        Some(unsafe { self.enter(entry, way_in) })
     }
 
     /// Forgets jumps into regions of the arena that have been emptied.

@@ -26,6 +26,7 @@ use translator::float::Rules;
 use translator::interp::Site;
 use translator::mode::Mode;
 
+use crate::cache::OpenLink;
 use crate::machine::{Doorbell, Machine};
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
@@ -59,12 +60,17 @@ pub enum Leave {
     Exception(Exception),
     /// The instruction has not run, and the block that begins with it must be interpreted.
     Interpret,
+    /// The block at the program counter has no host code.
+    Untranslated,
 }
 
 impl Stop {
     /// Whether the instruction that stopped did all it does.
     const fn is_finished(self) -> bool {
-        !matches!(self, Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret))
+        !matches!(
+            self,
+            Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret | Leave::Untranslated)
+        )
     }
 }
 
@@ -88,6 +94,7 @@ impl Leave {
             Leave::SystemCall => "service",
             Leave::Exception(_) => "exception",
             Leave::Interpret => "interpret",
+            Leave::Untranslated => "untranslated",
         }
     }
 }
@@ -124,6 +131,8 @@ pub struct Vcpu {
     recent_epoch: u64,
     /// Why the last stub left generated code.
     left: Option<Leave>,
+    /// The link that led to a block without host code, to be joined once it has some.
+    open_link: Option<OpenLink>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
     /// How many of the machine's code pages this vCPU has no write entries for any more.
@@ -166,6 +175,7 @@ impl Vcpu {
             recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
             recent_epoch: 0,
             left: None,
+            open_link: None,
             arena_epoch: 0,
             code_pages_seen: 0,
             granted: 0,

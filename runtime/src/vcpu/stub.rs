@@ -43,13 +43,13 @@ impl Vcpu {
                 return Err(Stop::Redispatch);
             }
             Stub::Wait => return Err(self.leave_after(Leave::Wait)),
-            Stub::CacheOperation => {}
             Stub::ReadHardware => return self.read_hardware(immediate),
             Stub::Hypercall => return Err(self.leave_after(Leave::Hypercall(immediate))),
             Stub::Float => self.float_instruction(immediate)?,
             Stub::NeedFpu => return Err(self.refuse_fpu()),
             Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
             Stub::WriteFloatControl => self.write_float_control(immediate, args[0] as u32)?,
+            Stub::Find | Stub::Join => unreachable!("no instruction has a stub between blocks"),
         }
         Ok(0)
     }

@@ -351,6 +351,8 @@ impl Asm {
         jump_memory(base: Reg, offset: i32) [jmp QWORD [Rq(base) + offset]]
         /// Jumps to the address in a register.
         jump_register(to: Reg) [jmp Rq(to)]
+        /// Calls a label.
+        call(to: Label) [call =>to]
         /// Calls the address in memory.
         call_memory(base: Reg, offset: i32) [call QWORD [Rq(base) + offset]]
         /// Pushes a register.

@@ -18,8 +18,8 @@ pub(super) const JUMP_SHIFT: i8 = (size_of::<JumpEntry>().trailing_zeros() - 2) 
 pub(super) const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntry>()) as i32;
 
 impl Emitter<'_> {
-    /// The entry of the block: a profiled one counts its runs, and a counted one pays for all its steps at once. Gives the label of the
-    /// way out if that is too much.
+    /// The entry of the block: a profiled one counts its runs, and a counted one pays for all its steps
+    /// at once. Gives the label of the way out if that is too much.
     pub(super) fn enter(&mut self) -> Option<Label> {
         if self.mode().contains(Mode::PROFILED) {
             self.counter = Some(self.asm.placed_constant(reg::RAX));
@@ -204,7 +204,7 @@ impl Emitter<'_> {
                 self.asm.store(CPU, frame::PC, reg::RAX);
             }
             Exit::Region(offset) => {
-                self.eval_region(offset, reg::RAX, &[]);
+                self.eval_region(offset, reg::RAX);
                 self.asm.store(CPU, frame::PC, reg::RAX);
             }
             Exit::Indirect(_) => unreachable!("an indirect exit sets the program counter itself"),

@@ -98,10 +98,6 @@ fn call<M: Machine>(m: &mut M, i: Insn, stub: Stub, mode: Mode) -> Result<(), M:
             let done = m.stub(stub, [address, value], link_access(i.op) as u32)?;
             m.set_gpr(i.rt(), done);
         }
-        Stub::CacheOperation => {
-            let address = address(m, i, mode);
-            m.stub(stub, [address, none], u32::from(i.rt()))?;
-        }
         Stub::ReadCp0 => {
             let value = m.stub(stub, [none, none], cp0_immediate(i))?;
             m.set_gpr(i.rt(), value);
