@@ -104,7 +104,7 @@ fn a_run_writes_its_hottest_blocks_its_trace_and_its_statistics() {
     let options = [
         // The guest is too short to become warm.
         "--engine=jit".to_owned(),
-        format!("--dump-hot=2={}", file("hot.json")),
+        format!("--dump-hot=50={}", file("hot.json")),
         format!("--trace=patch,block,exit={}", file("trace")),
         format!("--stats-file={}", file("stats.json")),
     ];
@@ -114,6 +114,10 @@ fn a_run_writes_its_hottest_blocks_its_trace_and_its_statistics() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
     assert!(read("hot.json").contains("\"executions\""), "{}", read("hot.json"));
+    // The guest's console is a device, which the site that waits for it has shown.
+    assert!(read("hot.json").contains("call DeviceLoad"), "{}", read("hot.json"));
+    assert!(read("trace").contains(": patched: device"), "{}", read("trace"));
+    assert!(read("stats.json").contains("\"nature\": \"device\""), "{}", read("stats.json"));
     assert!(read("trace").contains(" block "), "{}", read("trace"));
     assert!(read("stats.json").contains("\"instructions_per_exit\""));
 }

@@ -22,7 +22,7 @@ enum Next {
     /// Host code.
     Code { key: Key, entry: u64, bound: bool },
     /// This many instructions that the interpreter runs.
-    Interpret(u64),
+    Interpret { key: Key, count: u64 },
 }
 
 impl Vcpu {
@@ -48,9 +48,9 @@ impl Vcpu {
             };
             let (key, entry, bound) = match next {
                 Next::Code { key, entry, bound } => (key, entry, bound),
-                Next::Interpret(count) => {
+                Next::Interpret { key, count } => {
                     let room = if counted { self.cpu.budget as u64 } else { u64::MAX };
-                    if let Some(why) = self.interpret_some(count.min(room)) {
+                    if let Some(why) = self.interpret_and_watch(&key, count.min(room)) {
                         return Some(why);
                     }
                     continue;
@@ -94,7 +94,7 @@ impl Vcpu {
     }
 
     /// Interprets `limit` instructions, plus a delay slot.
-    fn interpret_some(&mut self, limit: u64) -> Option<Leave> {
+    pub(super) fn interpret_some(&mut self, limit: u64) -> Option<Leave> {
         self.settle_float();
         self.interpret(limit)
     }
@@ -147,9 +147,12 @@ impl Vcpu {
             }
             cache.way_in()
         };
+        let begin = Instant::now();
         // SAFETY: the cache has just said that the entry is the block's, and `_running` keeps its
         // region as it is; the key has the vCPU's mode because `next_code` made it from that.
-        Some(unsafe { self.enter(entry, way_in) })
+        let reason = unsafe { self.enter(entry, way_in) };
+        self.statistics.code_time += begin.elapsed();
+        Some(reason)
     }
 
     /// Forgets jumps into regions of the arena that have been emptied.
@@ -179,21 +182,24 @@ impl Vcpu {
         }
         let block = self.find_or_decode(key, va)?;
         if matches!(block.end, End::Interpret) {
-            return Ok(Next::Interpret(1));
+            return Ok(Next::Interpret { key, count: 1 });
         }
         if !self.is_warm(&block, threshold) {
-            return Ok(Next::Interpret(block.steps.len() as u64));
+            return Ok(Next::Interpret { key, count: block.steps.len() as u64 });
         }
         let begin = Instant::now();
-        let code = emit(&block, &ir::build(&block));
-        self.statistics.count_translation(&block, &code, begin.elapsed());
+        let sites = self.machine.cache().sites(&key);
+        let patched = block.patched(&sites);
+        let code = emit(&patched, &ir::build(&patched));
+        self.statistics.count_translation(&patched, &code, begin.elapsed());
         if self.machine.cache().is_full(&code) {
             self.machine.make_room();
         }
-        let placed = self.machine.cache().place(&block, &code);
+        let placed = self.machine.cache().place(&block, &sites, &code);
         match placed {
             Some(entry) => {
                 self.trace_block(&block, &code, entry);
+                self.note_changes(&block);
                 Ok(Next::Code { key, entry, bound })
             }
             None => self.next_code(threshold),

@@ -9,6 +9,7 @@ mod jit;
 mod memory;
 mod persist;
 mod run;
+mod sites;
 mod statistics;
 mod stub;
 mod timer;
@@ -30,6 +31,7 @@ use crate::cache::OpenLink;
 use crate::machine::{Doorbell, Machine};
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
+use sites::{SLOW_COUNTERS, Watch};
 
 pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
@@ -133,6 +135,12 @@ pub struct Vcpu {
     left: Option<Leave>,
     /// The link that led to a block without host code, to be joined once it has some.
     open_link: Option<OpenLink>,
+    /// Which step of its block called the running stub, if generated code did.
+    running: Option<u32>,
+    /// What the sites of the block show that the interpreter runs, if someone wants to know.
+    watch: Option<Watch>,
+    /// How often sites were slow, by a hash of their addresses.
+    slow: Box<[u8; SLOW_COUNTERS]>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
     /// How many of the machine's code pages this vCPU has no write entries for any more.
@@ -176,6 +184,9 @@ impl Vcpu {
             recent_epoch: 0,
             left: None,
             open_link: None,
+            running: None,
+            watch: None,
+            slow: Box::new([0; SLOW_COUNTERS]),
             arena_epoch: 0,
             code_pages_seen: 0,
             granted: 0,

@@ -519,6 +519,24 @@ impl Asm {
         }
     }
 
+    /// Address of base plus index times scale plus offset.
+    ///
+    /// # Panics
+    /// Panics if the scale is none of 1, 2, 4 and 8.
+    #[inline(never)]
+    pub fn lea_scaled(&mut self, to: Reg, base: Reg, index: Reg, scale: u64, offset: i32) {
+        to.touch(&mut self.held);
+        index.touch(&mut self.held);
+        let ops = &mut self.code;
+        match scale {
+            1 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) + offset]),
+            2 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 2 + offset]),
+            4 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 4 + offset]),
+            8 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 8 + offset]),
+            other => unreachable!("the host has no scale {other}"),
+        }
+    }
+
     /// Scalar arithmetic on a vector register and memory.
     #[inline(never)]
     pub fn sse(&mut self, op: Sse, double: bool, a: Xmm, base: Reg, offset: i32) {

@@ -18,7 +18,7 @@ pub fn perform<M: Machine>(m: &mut M, insn: Insn, plan: &Plan, mode: Mode) -> Re
             Action::Interrupts => m.check_interrupts()?,
             Action::Barrier => m.fence(),
             Action::Raise(what) => m.raise(what)?,
-            Action::Follow | Action::Ignore => {}
+            Action::Follow | Action::Ignore | Action::Guard | Action::Direct | Action::Link => {}
         }
     }
     Ok(())
