@@ -110,7 +110,7 @@ fn a_run_writes_its_hottest_blocks_its_trace_and_its_statistics() {
     ];
     let mut command = myvmm(["run", "--kernel"]);
     command.arg(guest.path()).args(options);
-    let output = run_with_input(command, &[guest::POWER_OFF]);
+    let output = run_with_input(command, &[b'x', b'y', b'z', guest::POWER_OFF]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
     assert!(read("hot.json").contains("\"executions\""), "{}", read("hot.json"));
