@@ -12,6 +12,7 @@ use translator::addr::Pa;
 
 use super::pins::VcpuStart;
 use super::{Access, Device, read_words, write_words};
+use crate::persist::Persist;
 
 /// Bytes of the register window.
 pub const WINDOW_SIZE: u64 = 0x8000;
@@ -142,22 +143,6 @@ impl Cm {
         Self { base, state: State::new(vcpus.clamp(1, 256)), start }
     }
 
-    /// A copy of everything that changes.
-    pub fn state(&self) -> State {
-        self.state.clone()
-    }
-
-    /// Continues from `state`, which must be of a machine with as many cores: says whether it is.
-    /// Starts no vCPU.
-    #[must_use]
-    pub fn restore(&mut self, state: State) -> bool {
-        let same = state.cores.len() == self.state.cores.len();
-        if same {
-            self.state = state;
-        }
-        same
-    }
-
     fn read_global(&self, offset: u64) -> u32 {
         let Some(register) = Global::at(offset) else { return 0 };
         match register {
@@ -236,6 +221,35 @@ impl Cm {
             Some((core, offset)) => self.write_core(core, offset, value),
             None => self.write_global(offset, value),
         }
+    }
+}
+
+/// The state of a machine with another number of cores.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("it is of a machine with {found} cores, and this one has {wanted}")]
+pub struct OtherCores {
+    found: usize,
+    wanted: usize,
+}
+
+impl Persist for Cm {
+    const KIND: &'static str = "coherence";
+    const VERSION: u16 = 1;
+    type State = State;
+    type Error = OtherCores;
+
+    fn save(&mut self) -> State {
+        self.state.clone()
+    }
+
+    /// Starts no vCPU.
+    fn restore(&mut self, state: State) -> Result<(), OtherCores> {
+        let (found, wanted) = (state.cores.len(), self.state.cores.len());
+        if found != wanted {
+            return Err(OtherCores { found, wanted });
+        }
+        self.state = state;
+        Ok(())
     }
 }
 
@@ -325,11 +339,11 @@ mod tests {
         assert_eq!(cm.read(at(LOCAL_BLOCK + 0x28, 2)), 2, "each core sees its own number");
         cm.write(at(LOCAL_BLOCK, 0), 0);
         assert_eq!(started.0.lock().unwrap().len(), 1, "the boot core is not in reset");
-        let state = cm.state();
+        let state = cm.save();
         cm.reset();
-        assert_ne!(cm.state(), state);
-        assert!(cm.restore(state));
-        assert!(!cm.restore(State::new(2)));
+        assert_ne!(cm.save(), state);
+        assert_eq!(cm.restore(state), Ok(()));
+        assert_eq!(cm.restore(State::new(2)), Err(OtherCores { found: 2, wanted: 3 }));
     }
 
     #[test]

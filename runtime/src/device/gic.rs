@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::pins::VcpuPins;
 use super::{Access, SharedDevice, lock, read_words, write_words};
 use crate::bus::irq::IrqSink;
+use crate::persist::{DeviceState, StateError};
+use crate::wire;
 
 /// Bytes of the register window: shared, local, other and user blocks.
 pub const WINDOW_SIZE: u64 = 0x2_0000;
@@ -416,27 +418,6 @@ impl Gic {
         Self { core: Mutex::new(core), pending: zeros(interrupts / WORD), local_mask: zeros(vcpus), pins }
     }
 
-    /// A copy of everything that changes.
-    pub fn state(&self) -> State {
-        lock(&self.core).state.clone()
-    }
-
-    /// Continues from `state`, which must be of a controller of this size: says whether it is. Sets
-    /// every pin of every vCPU, also those that nothing is routed to; a vCPU keeps what it puts on a
-    /// pin itself (its timer) apart.
-    #[must_use]
-    pub fn restore(&self, state: State) -> bool {
-        let core = &mut *lock(&self.core);
-        if !state.fits(&core.state) {
-            return false;
-        }
-        core.state = state;
-        // As if each pin were the opposite of what it should be, so that all are set.
-        core.driven = core.state.outputs().map(|pins| !pins);
-        self.settle(core);
-        true
-    }
-
     /// Makes the copies and the pins agree with the state.
     fn settle(&self, core: &mut Core) {
         for (word, copy) in self.pending.iter().enumerate() {
@@ -472,6 +453,35 @@ impl Gic {
         let core = &mut *lock(&self.core);
         core.state.write(Place::at(offset, vcpu), value);
         self.settle(core);
+    }
+}
+
+impl DeviceState for Gic {
+    fn kind(&self) -> &'static str {
+        "interrupts"
+    }
+
+    fn version(&self) -> u16 {
+        1
+    }
+
+    fn save(&self) -> Vec<u8> {
+        wire::encode(&lock(&self.core).state)
+    }
+
+    /// Sets every pin of every vCPU, also those that nothing is routed to; a vCPU keeps what it puts on a
+    /// pin itself (its timer) apart.
+    fn restore(&self, bytes: &[u8]) -> Result<(), StateError> {
+        let state: State = wire::decode(bytes)?;
+        let core = &mut *lock(&self.core);
+        if !state.fits(&core.state) {
+            return Err(StateError::Unfit("it has another number of interrupts or CPUs".into()));
+        }
+        core.state = state;
+        // As if each pin were the opposite of what it should be, so that all are set.
+        core.driven = core.state.outputs().map(|pins| !pins);
+        self.settle(core);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! kernel (`CONFIG_RTC_DRV_GOLDFISH=y`), is the source of the offsets and of the order of accesses.
 //! It must not know which clock of the host it shows.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Device, lock, read_words, write_words};
 use crate::bus::irq::IrqLine;
+use crate::persist::Persist;
 
 /// The registers, by their byte offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,7 @@ pub struct Rtc {
     line: IrqLine,
     itself: Weak<Mutex<Self>>,
     watched: bool,
+    paused: bool,
 }
 
 impl Rtc {
@@ -93,20 +96,9 @@ impl Rtc {
     pub fn new(clock: WallClock, line: IrqLine) -> Arc<Mutex<Self>> {
         Arc::new_cyclic(|itself| {
             let itself = Weak::clone(itself);
-            Mutex::new(Self { state: State::default(), clock, line, itself, watched: false })
+            let (state, watched, paused) = (State::default(), false, false);
+            Mutex::new(Self { state, clock, line, itself, watched, paused })
         })
-    }
-
-    /// A copy of everything that changes.
-    pub fn state(&self) -> State {
-        self.state.clone()
-    }
-
-    /// Continues from `state`. An alarm whose time has come meanwhile goes off.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-        self.watch();
-        self.settle();
     }
 
     fn now(&self) -> u64 {
@@ -136,6 +128,9 @@ impl Rtc {
 
     /// How long the alarm's thread may sleep; `None` when it is no longer needed.
     fn nap(&mut self) -> Option<Duration> {
+        if self.paused {
+            return Some(ALARM_NAP);
+        }
         self.settle();
         self.watched = self.state.armed;
         let left = Duration::from_nanos(self.state.alarm.saturating_sub(self.now()));
@@ -188,6 +183,25 @@ fn watch_alarm(rtc: &Weak<Mutex<Rtc>>) {
     }
 }
 
+impl Persist for Rtc {
+    const KIND: &'static str = "clock";
+    const VERSION: u16 = 1;
+    type State = State;
+    type Error = Infallible;
+
+    fn save(&mut self) -> State {
+        self.state.clone()
+    }
+
+    /// An alarm whose time has come meanwhile goes off.
+    fn restore(&mut self, state: State) -> Result<(), Infallible> {
+        self.state = state;
+        self.watch();
+        self.settle();
+        Ok(())
+    }
+}
+
 impl Device for Rtc {
     fn read(&mut self, at: Access) -> u64 {
         let value = read_words(at, |offset| self.read_register(offset));
@@ -203,6 +217,15 @@ impl Device for Rtc {
     fn reset(&mut self) {
         self.state = State::default();
         self.settle();
+    }
+
+    /// The time shown is the host's, and goes on; an alarm whose time has come meanwhile goes off
+    /// afterwards.
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        if !paused {
+            self.settle();
+        }
     }
 }
 

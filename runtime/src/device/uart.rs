@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, Device, lock};
 use crate::bus::irq::IrqLine;
+use crate::persist::Persist;
 
 /// Characters each FIFO holds.
 const FIFO_DEPTH: usize = 16;
@@ -329,6 +330,8 @@ pub struct Uart {
     room: Arc<Condvar>,
     /// The input queue had no room when last looked at, so that somebody may wait for it.
     full: bool,
+    /// While it is paused, nothing is received.
+    paused: bool,
 }
 
 impl Uart {
@@ -345,25 +348,25 @@ impl Uart {
     ) -> (Arc<Mutex<Self>>, SerialInput) {
         let room = Arc::new(Condvar::new());
         let waker = Arc::clone(&room);
-        let uart = Self { state: State::default(), register_shift, line, output, room: waker, full: false };
+        let uart = Self {
+            state: State::default(),
+            register_shift,
+            line,
+            output,
+            room: waker,
+            full: false,
+            paused: false,
+        };
         let uart = Arc::new(Mutex::new(uart));
         let input = SerialInput { uart: Arc::downgrade(&uart), room };
         (uart, input)
     }
 
-    /// A copy of everything that changes.
-    pub fn state(&self) -> State {
-        self.state.clone()
-    }
-
-    /// Continues from `state`; drives the interrupt line to match.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-        self.settle();
-    }
-
     /// Takes as much of `bytes` as the queue has room for; returns how many.
     fn receive(&mut self, bytes: &[u8]) -> usize {
+        if self.paused {
+            return 0;
+        }
         let taken = bytes.len().min(QUEUE_DEPTH.saturating_sub(self.state.queued.len()));
         self.state.queued.extend(&bytes[..taken]);
         self.state.refill();
@@ -425,6 +428,31 @@ impl Uart {
     }
 }
 
+/// More characters than the FIFO or the queue behind it holds.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("it holds more characters than the serial port has room for")]
+pub struct Overfull;
+
+impl Persist for Uart {
+    const KIND: &'static str = "serial";
+    const VERSION: u16 = 1;
+    type State = State;
+    type Error = Overfull;
+
+    fn save(&mut self) -> State {
+        self.state.clone()
+    }
+
+    fn restore(&mut self, state: State) -> Result<(), Overfull> {
+        if state.received.len() > FIFO_DEPTH || state.queued.len() > QUEUE_DEPTH {
+            return Err(Overfull);
+        }
+        self.state = state;
+        self.settle();
+        Ok(())
+    }
+}
+
 impl Device for Uart {
     fn read(&mut self, at: Access) -> u64 {
         let Some(register) = Register::at(at.offset >> self.register_shift) else { return 0 };
@@ -444,6 +472,11 @@ impl Device for Uart {
         let queued = std::mem::take(&mut self.state.queued);
         self.state = State { queued, ..State::default() };
         self.settle();
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.room.notify_all();
     }
 }
 

@@ -11,7 +11,7 @@
 //! All numbers are little-endian. Every byte of the file is under a checksum or compared with a
 //! constant, so no flipped byte passes.
 
-use super::persist::Persist;
+use crate::persist::Persist;
 use crate::wire::{self, WireError};
 
 const MAGIC: &[u8; 8] = b"MYVMMSNP";

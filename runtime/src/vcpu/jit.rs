@@ -17,6 +17,15 @@ use translator::stub::Flow;
 use super::{Leave, Stop, Vcpu};
 use crate::trace::Kinds;
 
+/// How blocks become code, and how they meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// How often a block is interpreted before it is translated.
+    pub interpreted: u32,
+    /// Whether blocks go on to each other by links and jump caches.
+    pub joined: bool,
+}
+
 /// What the program counter leads to.
 enum Next {
     /// Host code.
@@ -27,21 +36,21 @@ enum Next {
 
 impl Vcpu {
     /// Runs generated code until the budget is used up, the alarm is raised or the guest leaves. If
-    /// blocks do not count, the budget pays only for what is interpreted. A block is translated when it
-    /// has been reached more than `threshold` times, and interpreted until then.
-    pub(super) fn run_code(&mut self, threshold: u32) -> Option<Leave> {
+    /// blocks do not count, the budget pays only for what is interpreted.
+    pub(super) fn run_code(&mut self, policy: Policy) -> Option<Leave> {
         let counted = self.machine.fixed_mode.contains(Mode::COUNTED);
-        let left = self.run_until_left(counted, threshold);
+        self.joined = policy.joined;
+        let left = self.run_until_left(counted, policy);
         self.settle_float();
         left
     }
 
-    fn run_until_left(&mut self, counted: bool, threshold: u32) -> Option<Leave> {
+    fn run_until_left(&mut self, counted: bool, policy: Policy) -> Option<Leave> {
         loop {
             if self.has_alarm() || counted && self.cpu.budget <= 0 {
                 return None;
             }
-            let next = match self.next_code(threshold) {
+            let next = match self.next_code(policy.interpreted) {
                 Ok(next) => next,
                 Err(Stop::Leave(why)) => return Some(why),
                 Err(_) => continue,
@@ -57,6 +66,7 @@ impl Vcpu {
                 }
             };
             match self.open_link.take() {
+                _ if !policy.joined => {}
                 Some(link) => self.machine.cache().join_open(link, &key),
                 None => self.soft.add_jump(Va(self.cpu.pc), entry, bound),
             }
@@ -102,7 +112,7 @@ impl Vcpu {
     /// Where generated code goes on that has come to the end of a block and does not know: by `link`, if
     /// it came by one. A block without host code is left to the run loop.
     pub(super) fn way_on(&mut self, link: Option<u64>) -> (u64, Flow) {
-        if self.has_alarm() {
+        if self.has_alarm() || !self.joined {
             return self.leave_untranslated();
         }
         let va = Va(self.cpu.pc);

@@ -28,7 +28,8 @@ use translator::interp::Site;
 use translator::mode::Mode;
 
 use crate::cache::OpenLink;
-use crate::machine::{Doorbell, Machine};
+use crate::doorbell::{Doorbell, Patience};
+use crate::machine::Machine;
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
 use sites::{SLOW_COUNTERS, Watch};
@@ -135,6 +136,8 @@ pub struct Vcpu {
     left: Option<Leave>,
     /// The link that led to a block without host code, to be joined once it has some.
     open_link: Option<OpenLink>,
+    /// Whether blocks go on to each other by links and jump caches.
+    joined: bool,
     /// Which step of its block called the running stub, if generated code did.
     running: Option<u32>,
     /// What the sites of the block show that the interpreter runs, if someone wants to know.
@@ -151,6 +154,10 @@ pub struct Vcpu {
     paid: Paid,
     /// Ticks of the clock of instructions that passed while the guest waited.
     idle: u64,
+    /// Whether it is out of reset.
+    started: bool,
+    /// How long it looks for an interrupt before it sleeps.
+    patience: Patience,
     /// What happened how often.
     pub statistics: Statistics,
 }
@@ -184,6 +191,7 @@ impl Vcpu {
             recent_epoch: 0,
             left: None,
             open_link: None,
+            joined: true,
             running: None,
             watch: None,
             slow: Box::new([0; SLOW_COUNTERS]),
@@ -192,6 +200,8 @@ impl Vcpu {
             granted: 0,
             paid: Paid::All,
             idle: 0,
+            started: number == 0,
+            patience: Patience::default(),
             statistics: Statistics::default(),
             machine,
         };

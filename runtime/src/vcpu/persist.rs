@@ -7,7 +7,7 @@ use translator::cpu::Cpu;
 
 use super::Vcpu;
 use crate::mmu::tlb::Entry;
-use crate::snapshot::Persist;
+use crate::persist::Persist;
 
 /// Higher counts would take centuries; they come from damaged files.
 const MAX_TICKS: u64 = 1 << 62;
@@ -95,6 +95,7 @@ impl Persist for Vcpu {
             self.tlb.write(index, Entry { hi, mask, lo });
         }
         self.count_offset = state.count_offset;
+        self.machine.set_count_offset(state.count_offset);
         self.deadline = state.deadline;
         (self.granted, self.idle) = (state.retired, state.idle);
         self.cpu.budget = 0;

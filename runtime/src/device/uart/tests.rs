@@ -222,7 +222,10 @@ fn state_survives_save_and_restore() {
     bench.write(Register::InterruptEnable, 0x01);
     bench.input.push(b"hello, this is more than sixteen").unwrap();
     let other = Bench::new();
-    lock(&other.uart).restore(lock(&bench.uart).state());
+    let mut state = lock(&bench.uart).save();
+    lock(&other.uart).restore(state.clone()).unwrap();
+    state.received.extend([0; FIFO_DEPTH]);
+    assert_eq!(lock(&Bench::new().uart).restore(state), Err(Overfull));
     assert!(other.raised());
     assert_eq!(other.read(Register::Data), b'h');
     lock(&other.uart).reset();

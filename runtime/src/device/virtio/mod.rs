@@ -12,12 +12,14 @@ mod testing;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-pub use mmio::{State, Transport};
+pub use mmio::Transport;
 
 use self::queue::{Queue, RingError};
 use super::lock;
 use crate::backend::events::Events;
 use crate::bus::irq::IrqLine;
+use crate::persist::StateError;
+use crate::wire::WireError;
 
 /// The device complies with virtio 1.0 or later (section 6); there is no other kind here.
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
@@ -47,8 +49,11 @@ pub trait VirtioDevice: Send {
     /// The largest size of each of its queues, powers of two.
     fn queue_sizes(&self) -> &'static [u16];
 
-    /// Its configuration space, which never changes.
+    /// Its configuration space, which only the driver changes.
     fn configuration(&self) -> Vec<u8>;
+
+    /// The driver has written `byte` at `offset` of the configuration space; most of it cannot be changed.
+    fn configure(&mut self, _offset: u64, _byte: u8) {}
 
     /// The driver has agreed on `features` and will use the queues. Host files that the device waits
     /// for are to be added to `events`.
@@ -66,6 +71,34 @@ pub trait VirtioDevice: Send {
     fn patience(&mut self) -> Option<Duration> {
         None
     }
+
+    /// Ends what was begun of the driver's requests: the machine is about to pause, and a request that is
+    /// neither in a queue nor done would be lost. Until the device is served again it touches neither.
+    ///
+    /// # Errors
+    /// As [`VirtioDevice::serve`].
+    fn quiesce(&mut self, _queues: &mut [Option<Queue>]) -> Result<(), RingError> {
+        Ok(())
+    }
+
+    /// What of it a snapshot must keep besides features and queues; for most devices nothing.
+    fn save(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes over what was kept, after it was activated if it was then. Nothing of it is believed.
+    ///
+    /// # Errors
+    /// Refuses bytes that this device cannot have saved.
+    fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
+        match state.len() {
+            0 => Ok(()),
+            rest => Err(WireError::Trailing(rest).into()),
+        }
+    }
+
+    /// The machine goes on after a pause, perhaps on another host.
+    fn resume(&mut self) {}
 
     /// Returns to the state after power-on.
     fn reset(&mut self);
