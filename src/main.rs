@@ -39,6 +39,7 @@ enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Inspect(cmd::inspect::Inspect),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Inspect(inspect)) => inspect.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

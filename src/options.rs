@@ -46,6 +46,9 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
+    #[arg(short = 's', long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
     #[command(flatten)]
     devices: DeviceOptions,
 }

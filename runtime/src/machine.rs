@@ -16,7 +16,7 @@ use crate::bus::Bus;
 use crate::cache::Cache;
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
-use crate::memory::{PageFlags, Ram};
+use crate::memory::{PageFlags, Ram, WriteWatch};
 use crate::trace::Trace;
 
 /// What keeps the time of a machine.
@@ -87,6 +87,16 @@ pub struct Control {
     starts: Vec<AtomicU64>,
     ending: AtomicU32,
     paused: AtomicBool,
+    /// Whether someone wants the vCPUs to stand still, as in `stillness`.
+    held: AtomicBool,
+    stillness: Mutex<Stillness>,
+    stillness_changed: Condvar,
+}
+
+/// Which vCPUs stand still, and for how many.
+struct Stillness {
+    holds: u32,
+    standing: Vec<bool>,
 }
 
 impl Control {
@@ -97,6 +107,9 @@ impl Control {
             starts: (0..vcpus).map(|_| AtomicU64::new(0)).collect(),
             ending: AtomicU32::new(0),
             paused: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            stillness: Mutex::new(Stillness { holds: 0, standing: vec![false; vcpus] }),
+            stillness_changed: Condvar::new(),
         })
     }
 
@@ -117,6 +130,67 @@ impl Control {
     pub fn end(&self, why: Ending) {
         let _ = self.ending.compare_exchange(0, why as u32, Ordering::AcqRel, Ordering::Acquire);
         self.ring_all();
+        drop(self.stillness());
+        self.stillness_changed.notify_all();
+    }
+
+    fn stillness(&self) -> MutexGuard<'_, Stillness> {
+        self.stillness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has every vCPU stand still at its next settled point, and waits until all do. They go on when
+    /// [`Control::release`] was called as often as this. Says whether they stand; if not, the machine has
+    /// ended, and there is nothing to release.
+    #[must_use]
+    pub fn hold(&self) -> bool {
+        let mut stillness = self.stillness();
+        stillness.holds += 1;
+        self.held.store(true, Ordering::Release);
+        drop(stillness);
+        self.ring_all();
+        let moves =
+            |stillness: &mut Stillness| self.ending().is_none() && stillness.standing.contains(&false);
+        let wait = self.stillness_changed.wait_while(self.stillness(), moves);
+        drop(wait.unwrap_or_else(PoisonError::into_inner));
+        let stands = self.ending().is_none();
+        if !stands {
+            self.release();
+        }
+        stands
+    }
+
+    /// Takes back one [`Control::hold`].
+    pub fn release(&self) {
+        let mut stillness = self.stillness();
+        stillness.holds -= 1;
+        self.held.store(stillness.holds > 0, Ordering::Release);
+        drop(stillness);
+        self.stillness_changed.notify_all();
+    }
+
+    /// Whether the vCPUs are to stand still.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Lets vCPU `vcpu`, whose thread calls this at a settled point, stand still as long as anyone wants that.
+    pub(crate) fn stand_still(&self, vcpu: usize) {
+        let mut stillness = self.stillness();
+        stillness.standing[vcpu] = true;
+        self.stillness_changed.notify_all();
+        let held = |stillness: &mut Stillness| stillness.holds > 0 && self.ending().is_none();
+        let wait = self.stillness_changed.wait_while(stillness, held);
+        wait.unwrap_or_else(PoisonError::into_inner).standing[vcpu] = false;
+    }
+
+    /// Asks vCPU `vcpu` to start at `address`; 0 asks for nothing.
+    pub(crate) fn ask_start(&self, vcpu: usize, address: u64) {
+        self.starts[vcpu].store(address, Ordering::Release);
+    }
+
+    /// The address at which vCPU `vcpu` is to start, if that was asked for and not done yet; else 0.
+    pub(crate) fn asked_start(&self, vcpu: usize) -> u64 {
+        self.starts[vcpu].load(Ordering::Acquire)
     }
 
     /// Why the machine stopped, if it has.
@@ -201,6 +275,8 @@ pub struct Machine {
     pub ram: Arc<Ram>,
     /// What is known of RAM's pages.
     pub pages: PageFlags,
+    /// Who sees pages of RAM before they change.
+    pub(crate) write_watch: WriteWatch,
     /// The devices.
     pub bus: Bus,
     /// Switches and doorbells.
@@ -231,6 +307,8 @@ pub struct Machine {
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
     started: Instant,
+    /// Nanoseconds that the clock showed when the machine started, modulo 2^64.
+    elapsed_before: AtomicU64,
 }
 
 impl Machine {
@@ -275,6 +353,7 @@ impl Machine {
             model,
             fixed_mode,
             pages: PageFlags::new(ram.top()),
+            write_watch: WriteWatch::default(),
             ram,
             bus,
             exceptions,
@@ -290,6 +369,7 @@ impl Machine {
             clock,
             trace: None,
             started: Instant::now(),
+            elapsed_before: AtomicU64::new(0),
         })
     }
 
@@ -347,9 +427,21 @@ impl Machine {
         pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
-    /// CP0 Count steps since the machine started, by the host's clock.
+    /// Nanoseconds for which the guest has lived, by the host's clock.
+    pub fn elapsed(&self) -> u64 {
+        let before = self.elapsed_before.load(Ordering::Relaxed);
+        before.wrapping_add(self.started.elapsed().as_nanos() as u64)
+    }
+
+    /// Lets the clock go on from `nanoseconds`, while no vCPU runs.
+    pub(crate) fn set_elapsed(&self, nanoseconds: u64) {
+        let before = nanoseconds.wrapping_sub(self.started.elapsed().as_nanos() as u64);
+        self.elapsed_before.store(before, Ordering::Relaxed);
+    }
+
+    /// CP0 Count steps for which the guest has lived, by the host's clock.
     pub fn host_ticks(&self) -> u64 {
         const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
-        self.started.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK
+        self.elapsed() / NANOSECONDS_PER_TICK
     }
 }

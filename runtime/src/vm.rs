@@ -1,9 +1,11 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
+pub mod snapshots;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -12,6 +14,7 @@ use translator::cp0::{Cp0, Status};
 use translator::mode::Mode;
 use translator::model::Model;
 
+use self::snapshots::{Opened, RestoreError, Snapshots};
 use crate::backend::disk::SharedDisk;
 use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
@@ -29,6 +32,7 @@ use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
+use crate::persist::DeviceState;
 use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 
@@ -94,6 +98,14 @@ pub enum VmError {
         /// What the machine is.
         wanted: &'static str,
     },
+    /// The machine cannot go on from the snapshot.
+    #[error("Cannot restore a machine from {}", file.display())]
+    Restore {
+        /// The snapshot.
+        file: PathBuf,
+        /// Why not.
+        source: RestoreError,
+    },
     /// The host gave no network.
     #[error("Cannot set up the network")]
     Network(#[source] std::io::Error),
@@ -112,10 +124,26 @@ impl Tracing {
 /// A machine that is ready to run.
 pub struct Vm {
     machine: Arc<Machine>,
-    vcpus: Vec<Vcpu>,
+    vcpus: Vec<Processor>,
     engine: Engine,
     serial_input: SerialInput,
-    boot: Boot,
+    symbols: Symbols,
+    snapshots: Snapshots,
+}
+
+/// A vCPU, and whether it was started: those beside the first wait for that.
+struct Processor {
+    vcpu: Vcpu,
+    running: bool,
+}
+
+/// A machine whose memory is still empty.
+struct Assembly {
+    control: Arc<Control>,
+    ram: Arc<Ram>,
+    dma: Dma,
+    board: Board,
+    virtio: Vec<Arc<Transport>>,
 }
 
 struct Writer<'a>(&'a Ram);
@@ -138,49 +166,40 @@ impl Vm {
     /// Refuses sizes that the board cannot have and files that are no kernel for it, and reports a
     /// host without memory or threads.
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        let control = Control::new(config.vcpus);
-        let output = OutputQueue::new(output).map_err(VmError::Thread)?;
-        let devices = virtio_devices(config).map_err(VmError::Network)?;
-        let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
-        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
-        let dma = Dma::new(Arc::clone(&ram));
-        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma)).collect();
-        let host = virt::Host {
-            serial_output: Box::new(output),
-            clock: host_clock(),
-            power: control.clone(),
-            pins: control.clone(),
-            start: control.clone(),
-            rom: Vec::new(),
-            virtio: virtio.map_err(VmError::Thread)?,
-        };
-        let board = Board::new(config.ram, config.vcpus, host)?;
-        let boot = load_kernel(config, &board, &ram)?;
-        let mut mode = Mode::empty();
-        mode.set(Mode::COUNTED, config.counted);
-        mode.set(Mode::PROFILED, config.profiled);
-        let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
-        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
-        let machine =
-            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
-        let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
-        let notice: Weak<Machine> = Arc::downgrade(&machine);
-        dma.connect(notice);
-        let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
-        let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
-        vm.set_boot_state();
+        let assembly = Assembly::new(config, output)?;
+        let boot = load_kernel(config, &assembly.board, &assembly.ram)?;
+        let mut vm = assembly.finish(config, boot.symbols.clone())?;
+        vm.set_boot_state(&boot);
+        Ok(vm)
+    }
+
+    /// Builds a machine that goes on from the snapshot `file`. The snapshot says how large it is; its
+    /// engine, the host's side of its devices and what is told of it are those of `config`.
+    ///
+    /// # Errors
+    /// Refuses a snapshot that is damaged or does not fit, and fails as [`Vm::build`] does.
+    pub fn restore(config: &Config, file: &Path, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        let failed = |source| VmError::Restore { file: file.to_owned(), source };
+        let opened = Opened::new(file).map_err(failed)?;
+        if opened.state.model != config.model.name {
+            return Err(failed(RestoreError::Model(opened.state.model)));
+        }
+        let config = Config { ram: opened.state.ram, vcpus: opened.state.running.len(), ..config.clone() };
+        let mut vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
+        vm.snapshots.restore(&mut vm.vcpus, opened).map_err(failed)?;
         Ok(vm)
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
-    fn set_boot_state(&mut self) {
-        for vcpu in &mut self.vcpus {
-            vcpu.set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
+    fn set_boot_state(&mut self, boot: &Boot) {
+        for processor in &mut self.vcpus {
+            processor.vcpu.set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
         }
-        let first = &mut self.vcpus[0];
-        first.cpu.pc = self.boot.entry.0;
-        first.cpu.gpr[4] = self.boot.a0;
-        first.cpu.gpr[5] = self.boot.a1.0;
+        self.vcpus[0].running = true;
+        let first = &mut self.vcpus[0].vcpu;
+        first.cpu.pc = boot.entry.0;
+        first.cpu.gpr[4] = boot.a0;
+        first.cpu.gpr[5] = boot.a1.0;
         first.set_cp0(Cp0::Status, (Status::KX | Status::SX | Status::UX).bits());
     }
 
@@ -196,12 +215,17 @@ impl Vm {
 
     /// The names of the kernel's file; a kernel that moves itself is no longer where they say.
     pub fn symbols(&self) -> &Symbols {
-        &self.boot.symbols
+        &self.symbols
     }
 
     /// The machine's switches.
     pub fn control(&self) -> Arc<Control> {
         Arc::clone(&self.machine.control)
+    }
+
+    /// What takes snapshots of the machine while it runs.
+    pub fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
     }
 
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
@@ -210,15 +234,16 @@ impl Vm {
     /// Fails if the host starts no threads; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
         let control = self.control();
-        let engine = self.engine;
+        let (engine, snapshots) = (self.engine, self.snapshots);
         let threads: Result<Vec<_>, _> = self
             .vcpus
             .into_iter()
-            .map(|mut vcpu| {
-                let name = format!("vcpu{}", vcpu.number);
+            .map(|mut processor| {
+                let name = format!("vcpu{}", processor.vcpu.number);
+                let snapshots = snapshots.clone();
                 thread::Builder::new().name(name).spawn(move || {
-                    drive(&mut vcpu, engine);
-                    vcpu.take_statistics()
+                    drive(&mut processor, engine, &snapshots);
+                    processor.vcpu.take_statistics()
                 })
             })
             .collect();
@@ -228,6 +253,56 @@ impl Vm {
         let threads = threads.map_err(VmError::Thread)?;
         let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
+    }
+}
+
+impl Assembly {
+    fn new(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        let control = Control::new(config.vcpus);
+        let output = OutputQueue::new(output).map_err(VmError::Thread)?;
+        let devices = virtio_devices(config).map_err(VmError::Network)?;
+        let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
+        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
+        let dma = Dma::new(Arc::clone(&ram));
+        let transport = |device| Transport::new(device, dma.clone()).map(Arc::new);
+        let virtio: Result<Vec<_>, _> = devices.into_iter().map(transport).collect();
+        let virtio = virtio.map_err(VmError::Thread)?;
+        let wire = |transport: &Arc<Transport>| -> virt::MakeVirtio {
+            let transport = Arc::clone(transport);
+            Box::new(move |line| transport.wire(line))
+        };
+        let host = virt::Host {
+            serial_output: Box::new(output),
+            clock: host_clock(),
+            power: control.clone(),
+            pins: control.clone(),
+            start: control.clone(),
+            rom: Vec::new(),
+            virtio: virtio.iter().map(wire).collect(),
+        };
+        let board = Board::new(config.ram, config.vcpus, host)?;
+        Ok(Self { control, ram, dma, board, virtio })
+    }
+
+    fn finish(self, config: &Config, symbols: Symbols) -> Result<Vm, VmError> {
+        let Self { control, ram, dma, board, virtio } = self;
+        let mut mode = Mode::empty();
+        mode.set(Mode::COUNTED, config.counted);
+        mode.set(Mode::PROFILED, config.profiled);
+        let trace = config.trace.as_ref().map(|tracing| tracing.start(&symbols));
+        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
+        let virtio = virtio.into_iter().map(|transport| transport as Arc<dyn DeviceState>);
+        let devices = virtio.chain(board.states()).collect();
+        let machine =
+            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
+        let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
+        let notice: Weak<Machine> = Arc::downgrade(&machine);
+        dma.connect(notice);
+        let processor = |number| Processor { vcpu: Vcpu::new(Arc::clone(&machine), number), running: false };
+        let vcpus = (0..config.vcpus).map(processor).collect();
+        let snapshots = Snapshots::new(Arc::clone(&machine), devices, config.disks.clone());
+        let (engine, serial_input) = (config.engine, board.serial_input);
+        Ok(Vm { machine, vcpus, engine, serial_input, symbols, snapshots })
     }
 }
 
@@ -244,11 +319,6 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
     }
     devices.push(Box::new(Entropy));
     Ok(devices)
-}
-
-fn transport(device: Box<dyn VirtioDevice>, dma: &Dma) -> std::io::Result<virt::MakeVirtio> {
-    let transport = Transport::new(device, dma.clone())?;
-    Ok(Box::new(move |line| transport.wire(line)))
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {
@@ -276,15 +346,18 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
 const TURN: u64 = 1 << 30;
 
 /// Runs one vCPU until the machine ends.
-fn drive(vcpu: &mut Vcpu, engine: Engine) {
+fn drive(Processor { vcpu, running }: &mut Processor, engine: Engine, snapshots: &Snapshots) {
     let control = Arc::clone(&vcpu.machine.control);
-    let mut running = vcpu.number == 0;
     while control.ending().is_none() {
+        if control.is_held() {
+            snapshots.stand(vcpu, *running);
+            continue;
+        }
         if let Some(address) = control.take_start(vcpu.number) {
             vcpu.start(address);
-            running = true;
+            *running = true;
         }
-        if !running || control.is_paused() {
+        if !*running || control.is_paused() {
             vcpu.stand_by();
             continue;
         }

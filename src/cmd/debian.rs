@@ -25,7 +25,7 @@ const NO_BOOT_LOG: &str = "console=ttyS0 quiet";
 #[command(after_help = format!("{}\n{}", keys::HELP, exit::CODES), max_term_width = 100)]
 pub struct Debian {
     /// Run a shell script in place of the interactive shell, then end with the script's exit status
-    #[arg(long, value_name = "SCRIPT")]
+    #[arg(long, value_name = "SCRIPT", conflicts_with = "restore")]
     run: Option<String>,
     /// Look for newer packages and make the image anew
     #[arg(long, visible_alias = "fresh")]
@@ -50,12 +50,12 @@ impl Debian {
         let guest = self.prepare()?;
         let mut config = self.machine.config(guest.kernel, Some(guest.initramfs), &words)?;
         let watch = self.machine.watch.open(&mut config)?;
-        if std::io::stderr().is_terminal() && self.run.is_none() {
+        if std::io::stderr().is_terminal() && self.run.is_none() && self.machine.restore.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let closing = Session { config, reboots, watch }.run()?;
+        let closing = Session { config, restore: self.machine.restore.clone(), reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

@@ -2,5 +2,6 @@
 
 pub mod debian;
 pub mod dump;
+pub mod inspect;
 pub mod program;
 pub mod run;

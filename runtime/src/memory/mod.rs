@@ -4,7 +4,9 @@
 mod dma;
 mod pages;
 mod ram;
+mod watch;
 
 pub use dma::{Dma, OutsideRam, WriteNotice};
 pub use pages::PageFlags;
 pub use ram::{Ram, RamError};
+pub use watch::{PageKeeper, WriteWatch, pages};

@@ -28,9 +28,27 @@ pub struct VcpuState {
     /// EntryHi, PageMask and both EntryLo of each TLB entry.
     tlb: Vec<(u64, u64, [u64; 2])>,
     count_offset: u32,
+    count_read: u32,
     deadline: Option<u64>,
     retired: u64,
     idle: u64,
+}
+
+impl VcpuState {
+    /// The program counter.
+    pub fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    /// The general registers.
+    pub fn registers(&self) -> &[u64; 32] {
+        &self.gpr
+    }
+
+    /// The registers of coprocessor 0 by name.
+    pub fn cp0(&self) -> &[(String, u64)] {
+        &self.cp0
+    }
 }
 
 /// Why a state does not fit a vCPU.
@@ -54,7 +72,7 @@ pub enum VcpuStateError {
 
 impl Persist for Vcpu {
     const KIND: &'static str = "vcpu";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
     type State = VcpuState;
     type Error = VcpuStateError;
 
@@ -73,6 +91,7 @@ impl Persist for Vcpu {
             link: linked.then_some((cpu.link_address, cpu.link_value)),
             tlb: self.tlb.entries().iter().map(|e| (e.hi, e.mask, e.lo)).collect(),
             count_offset: self.count_offset,
+            count_read: self.count_read,
             deadline: self.deadline,
             retired: self.retired(),
             idle: self.idle,
@@ -94,8 +113,9 @@ impl Persist for Vcpu {
         for (index, (hi, mask, lo)) in state.tlb.into_iter().enumerate() {
             self.tlb.write(index, Entry { hi, mask, lo });
         }
-        self.count_offset = state.count_offset;
+        (self.count_offset, self.count_read) = (state.count_offset, state.count_read);
         self.deadline = state.deadline;
+        self.set_alarm_clock();
         (self.granted, self.idle) = (state.retired, state.idle);
         self.cpu.budget = 0;
         // Status gives the mode, and FCSR the host's rounding.

@@ -91,7 +91,7 @@ impl Vcpu {
         }
     }
 
-    fn set_alarm_clock(&self) {
+    pub(super) fn set_alarm_clock(&self) {
         if let Some(clock) = &self.machine.alarm_clock {
             clock.set(self.number, self.time_to_deadline());
         }

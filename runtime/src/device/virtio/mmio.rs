@@ -3,7 +3,7 @@
 //! device, except where the driver changes whether the device runs. It must not know what the device is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use bitflags::bitflags;
@@ -15,6 +15,8 @@ use crate::backend::events::Events;
 use crate::bus::irq::IrqLine;
 use crate::device::{Access, SharedDevice, Size, lock, read_words, write_words};
 use crate::memory::Dma;
+use crate::persist::{DeviceState, StateError};
+use crate::wire;
 
 /// "virt".
 const MAGIC: u32 = 0x7472_6976;
@@ -119,13 +121,15 @@ struct Registers {
     layouts: Vec<Layout>,
 }
 
-/// Everything of the transport that a snapshot must keep, besides the state of the device itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+/// Everything that a snapshot must keep.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
     registers: Registers,
     positions: Vec<Option<Position>>,
     interrupt_reasons: u32,
     needs_reset: bool,
+    /// What the device itself wants to be kept.
+    device: Vec<u8>,
 }
 
 /// The device and its queues; whoever holds the lock uses them.
@@ -134,11 +138,14 @@ struct Live {
     queues: Vec<Option<Queue>>,
     /// The driver is done setting up, and nothing went wrong since.
     running: bool,
+    /// The machine is at rest, and the device with it.
+    paused: bool,
 }
 
 /// What the device's thread shares with the transport.
 struct Shared {
     live: Mutex<Live>,
+    resumed: Condvar,
     events: Arc<Events>,
     interrupt: Arc<Interrupt>,
     /// The driver must reset the device before it is of use again.
@@ -169,7 +176,8 @@ impl Transport {
         let configuration = device.configuration();
         let queues = queue_sizes.iter().map(|_| None).collect();
         let shared = Arc::new(Shared {
-            live: Mutex::new(Live { device, queues, running: false }),
+            live: Mutex::new(Live { device, queues, running: false, paused: false }),
+            resumed: Condvar::new(),
             events: Arc::new(Events::new()?),
             interrupt: Arc::default(),
             needs_reset: AtomicBool::new(false),
@@ -190,29 +198,19 @@ impl Transport {
         Arc::new(self)
     }
 
-    /// A copy of everything that changes. Waits for the request in hand.
-    pub fn state(&self) -> State {
-        let registers = lock(&self.registers).clone();
-        let live = lock(&self.shared.live);
-        State {
-            registers,
-            positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
-            interrupt_reasons: self.shared.interrupt.reasons(),
-            needs_reset: self.shared.needs_reset.load(Ordering::SeqCst),
+    fn check(&self, state: &State) -> Result<(), StateError> {
+        let missing = state.registers.driver_features & !self.features;
+        if missing != 0 && state.registers.status.contains(Status::FEATURES_OK) {
+            return Err(StateError::Unfit(format!(
+                "the guest uses features {missing:#x} of a {:?} device, which this one lacks: \
+                 give it the options that it was saved with",
+                self.kind
+            )));
         }
-    }
-
-    /// Continues from `state`, of a transport with a device like this one's.
-    pub fn restore(&self, state: &State) {
-        let mut registers = lock(&self.registers);
-        self.shared.stop();
-        *registers = state.registers.clone();
-        registers.layouts.resize(self.queue_sizes.len(), Layout::default());
-        self.shared.interrupt.set(|_| state.interrupt_reasons);
-        self.shared.needs_reset.store(state.needs_reset, Ordering::SeqCst);
-        if registers.status.contains(Status::DRIVER_OK) && !state.needs_reset {
-            self.start(&registers, &state.positions);
+        if state.registers.layouts.len() != self.queue_sizes.len() {
+            return Err(StateError::Unfit(format!("a {:?} device has another number of queues", self.kind)));
         }
+        Ok(())
     }
 
     fn read_register(&self, register: Register) -> u32 {
@@ -371,10 +369,73 @@ impl SharedDevice for Transport {
     }
 }
 
+impl DeviceState for Transport {
+    fn kind(&self) -> &'static str {
+        match self.kind {
+            DeviceKind::Network => "virtio-net",
+            DeviceKind::Block => "virtio-blk",
+            DeviceKind::Console => "virtio-console",
+            DeviceKind::Entropy => "virtio-rng",
+        }
+    }
+
+    fn version(&self) -> u16 {
+        1
+    }
+
+    /// The registers still answer.
+    fn pause(&self) {
+        let mut live = lock(&self.shared.live);
+        let Live { device, queues, running, paused } = &mut *live;
+        if *running && !*paused && device.quiesce(queues).is_err() {
+            *running = false;
+            self.shared.ask_for_reset();
+        }
+        *paused = true;
+    }
+
+    fn resume(&self) {
+        let mut live = lock(&self.shared.live);
+        if live.paused && live.running {
+            live.device.resume();
+        }
+        live.paused = false;
+        drop(live);
+        self.shared.wake();
+    }
+
+    fn save(&self) -> Vec<u8> {
+        let registers = lock(&self.registers).clone();
+        let mut live = lock(&self.shared.live);
+        wire::encode(&State {
+            registers,
+            positions: live.queues.iter().map(|queue| queue.as_ref().map(Queue::position)).collect(),
+            interrupt_reasons: self.shared.interrupt.reasons(),
+            needs_reset: self.shared.needs_reset.load(Ordering::SeqCst),
+            device: live.device.save(),
+        })
+    }
+
+    /// A device that is paused stays so.
+    fn restore(&self, bytes: &[u8]) -> Result<(), StateError> {
+        let state: State = wire::decode(bytes)?;
+        self.check(&state)?;
+        let mut registers = lock(&self.registers);
+        self.shared.stop();
+        *registers = state.registers;
+        self.shared.interrupt.set(|_| state.interrupt_reasons);
+        self.shared.needs_reset.store(state.needs_reset, Ordering::SeqCst);
+        if registers.status.contains(Status::DRIVER_OK) && !state.needs_reset {
+            self.start(&registers, &state.positions);
+        }
+        lock(&self.shared.live).device.restore(&state.device)
+    }
+}
+
 impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.events.ring();
+        self.shared.wake();
         // A machine that ends while the device gives notice of a write is dropped by the device's own
         // thread, which then ends by itself.
         let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
@@ -441,11 +502,16 @@ fn set_half(value: &mut u64, high: bool, word: u32) {
 impl Shared {
     /// The device's thread.
     fn run(&self) {
-        while !self.closed.load(Ordering::SeqCst) {
-            let patience = self.patience();
+        loop {
+            let mut live = self.wait_for_resume();
+            let patience = if live.running { live.device.patience() } else { None };
+            drop(live);
             let ready = self.events.wait(patience);
-            let mut live = lock(&self.live);
-            let Live { device, queues, running } = &mut *live;
+            let mut live = self.wait_for_resume();
+            if self.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            let Live { device, queues, running, .. } = &mut *live;
             if *running && device.serve(queues, &ready).is_err() {
                 *running = false;
                 self.ask_for_reset();
@@ -453,9 +519,18 @@ impl Shared {
         }
     }
 
-    fn patience(&self) -> Option<std::time::Duration> {
-        let mut live = lock(&self.live);
-        if live.running { live.device.patience() } else { None }
+    /// The device, when it need not rest.
+    fn wait_for_resume(&self) -> MutexGuard<'_, Live> {
+        let rests = |live: &mut Live| live.paused && !self.closed.load(Ordering::SeqCst);
+        self.resumed.wait_while(lock(&self.live), rests).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the device's thread look around, wherever it sleeps.
+    fn wake(&self) {
+        // With the lock, the thread is either before its look at what has changed, or asleep.
+        drop(lock(&self.live));
+        self.resumed.notify_all();
+        self.events.ring();
     }
 
     /// Stops the device, once it is done with the request in hand.

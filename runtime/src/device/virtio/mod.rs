@@ -12,7 +12,7 @@ mod testing;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-pub use mmio::{State, Transport};
+pub use mmio::Transport;
 
 use self::queue::{Queue, RingError};
 use super::lock;
@@ -93,6 +93,9 @@ pub trait VirtioDevice: Send {
             rest => Err(WireError::Trailing(rest).into()),
         }
     }
+
+    /// The machine goes on after a pause, perhaps on another host.
+    fn resume(&mut self) {}
 
     /// Returns to the state after power-on.
     fn reset(&mut self);

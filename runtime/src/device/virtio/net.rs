@@ -33,23 +33,31 @@ const SEGMENTS_TCP4: u8 = 1;
 
 /// The longest frame that is sent: a segment as long as IP allows, behind its Ethernet header.
 const LONGEST_FRAME: u64 = 65_535 + 14;
+/// The shortest frame that Ethernet has, without its checksum.
+const SHORTEST_FRAME: usize = 60;
+/// The type of frames of reverse ARP (RFC 903).
+const REVERSE_ARP: u16 = 0x8035;
 /// Buffers of the driver that one frame may take: a page each would do.
 const MOST_BUFFERS: usize = 64;
 /// Frames that are sent before others are received.
 const BURST: usize = 64;
+/// Rounds of sending and receiving in one turn, so that whoever wants the card to rest gets a chance.
+const ROUNDS: usize = 16;
 
 /// A network card.
 pub struct Net {
     mac: Mac,
     network: Box<dyn Network>,
     merged_buffers: bool,
+    /// The last turn ended before all was done.
+    unfinished: bool,
     frame: Vec<u8>,
 }
 
 impl Net {
     /// A card with address `mac`, plugged into `network`.
     pub fn new(mac: Mac, network: Box<dyn Network>) -> Self {
-        Self { mac, network, merged_buffers: false, frame: Vec::new() }
+        Self { mac, network, merged_buffers: false, unfinished: false, frame: Vec::new() }
     }
 
     /// Sends frames that the driver has ready; says whether there may be more.
@@ -134,6 +142,20 @@ fn header(frame: &Frame, buffers: u16) -> [u8; HEADER_LENGTH as usize] {
     header
 }
 
+/// A frame from `mac` to everybody, by which switches learn where the card is now: a request of reverse
+/// ARP (RFC 903), since the card does not know the guest's addresses. Nobody answers it.
+fn announcement(mac: Mac) -> [u8; SHORTEST_FRAME] {
+    let mut frame = [0; SHORTEST_FRAME];
+    frame[..6].fill(0xff);
+    frame[6..12].copy_from_slice(&mac.0);
+    frame[12..14].copy_from_slice(&REVERSE_ARP.to_be_bytes());
+    // Ethernet, IPv4, the lengths of their addresses; a reverse request.
+    frame[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 3]);
+    frame[22..28].copy_from_slice(&mac.0);
+    frame[32..38].copy_from_slice(&mac.0);
+    frame
+}
+
 impl VirtioDevice for Net {
     fn kind(&self) -> DeviceKind {
         DeviceKind::Network
@@ -171,7 +193,8 @@ impl VirtioDevice for Net {
 
     fn serve(&mut self, queues: &mut [Option<Queue>], ready: &[u64]) -> Result<(), RingError> {
         let mut ready = ready;
-        loop {
+        self.unfinished = true;
+        for _ in 0..ROUNDS {
             let mut more = false;
             if let Some(Some(queue)) = queues.get_mut(TRANSMIT) {
                 more |= self.transmit(queue)?;
@@ -181,15 +204,21 @@ impl VirtioDevice for Net {
                 more |= self.receive(queue)?;
             }
             if !more {
-                return Ok(());
+                self.unfinished = false;
+                break;
             }
             // The files were ready once.
             ready = &[];
         }
+        Ok(())
     }
 
     fn patience(&mut self) -> Option<Duration> {
-        self.network.patience()
+        if self.unfinished { Some(Duration::ZERO) } else { self.network.patience() }
+    }
+
+    fn resume(&mut self) {
+        self.network.send(&announcement(self.mac));
     }
 
     fn reset(&mut self) {

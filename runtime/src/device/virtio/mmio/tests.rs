@@ -165,14 +165,53 @@ fn a_restored_device_goes_on() {
     bench.set_up();
     bench.write(Register::Status, 15);
     bench.echo(1);
-    let state = bench.transport.state();
+    let state = bench.transport.save();
     let wire = Arc::new(Wire::default());
     let other = Transport::new(Box::new(Echo), bench.transport.dma.clone()).unwrap();
     bench.transport.reset();
     (bench.transport, bench.wire) = (other.wire(IrqLine::new(wire.clone(), 0)), wire);
-    bench.transport.restore(&state);
-    assert_eq!(bench.transport.state(), state);
+    bench.transport.restore(&state).unwrap();
+    assert_eq!(bench.transport.save(), state);
     bench.echo(2);
+}
+
+#[test]
+fn a_paused_device_rests_until_it_goes_on() {
+    let mut bench = Bench::new();
+    bench.set_up();
+    bench.write(Register::Status, 15);
+    bench.echo(1);
+    bench.transport.pause();
+    bench.driver.offer(&[readable(BUFFERS, 1), writable(BUFFERS + 1, 1)]);
+    bench.write(Register::QueueNotify, 0);
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(bench.driver.reclaim(), None);
+    let state = bench.transport.save();
+    bench.transport.restore(&state).unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(bench.driver.reclaim(), None);
+    bench.transport.resume();
+    bench.wait(|bench| bench.wire.0.load(Ordering::SeqCst));
+    assert!(bench.driver.reclaim().is_some());
+    bench.transport.pause();
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let bench = Bench::new();
+    bench.set_up();
+    let saved = bench.transport.save();
+    let refuses = |change: fn(&mut State)| {
+        let mut state = wire::decode(&saved).unwrap();
+        change(&mut state);
+        assert!(bench.transport.restore(&wire::encode(&state)).is_err());
+    };
+    refuses(|state| state.registers.driver_features |= 1 << 5);
+    refuses(|state| state.registers.layouts.truncate(1));
+    refuses(|state| state.device.push(1));
+    assert!(bench.transport.restore(&saved[1..]).is_err());
+    bench.transport.restore(&saved).unwrap();
+    assert_eq!(bench.transport.save(), saved);
 }
 
 #[test]

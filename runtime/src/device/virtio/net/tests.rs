@@ -131,3 +131,12 @@ fn a_buffer_without_room_is_the_drivers_fault() {
     assert_eq!(bench.net.configuration(), [0x52, 0x54, 0, b'm', b'v', 3, 1, 0]);
     assert_eq!(bench.net.features() & (FEATURE_CHECKSUM | FEATURE_HOST_SEGMENTS), FEATURE_CHECKSUM);
 }
+
+#[test]
+fn a_card_that_goes_on_elsewhere_says_so() {
+    let mut bench = Bench::new([]);
+    bench.net.resume();
+    let sent = lock(&bench.cable.sent).remove(0);
+    assert_eq!(sent[..14], [255, 255, 255, 255, 255, 255, 0x52, 0x54, 0, b'm', b'v', 3, 0x80, 0x35]);
+    assert_eq!((sent.len(), &sent[22..28]), (60, &sent[32..38]));
+}
