@@ -192,10 +192,10 @@ impl Transport {
     }
 
     /// The transport as it goes onto a bus, interrupting through `line`.
-    pub fn wire(self, line: IrqLine) -> Arc<Self> {
+    pub fn wire(self: Arc<Self>, line: IrqLine) -> Arc<Self> {
         // The transport is given away here, so there is no second wire.
         let _ = self.shared.interrupt.line.set(line);
-        Arc::new(self)
+        self
     }
 
     fn check(&self, state: &State) -> Result<(), StateError> {
