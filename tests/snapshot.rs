@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use host::guest::{self, Guest};
 use host::{myvmm, text};
 use runtime::device::uart::SerialInput;
-use runtime::machine::{Control, Ending};
+use runtime::machine::Ending;
 use runtime::vcpu::Engine;
 use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
-use runtime::vm::{Config, Vm};
+use runtime::vm::{Config, Handle, Vm};
 
 const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ struct Running {
     printed: Printed,
     input: SerialInput,
     snapshots: Snapshots,
-    control: Arc<Control>,
+    handle: Handle,
     thread: JoinHandle<Ending>,
 }
 
@@ -75,9 +75,9 @@ impl Running {
     fn new(build: impl FnOnce(Box<dyn Write + Send>) -> Vm) -> Self {
         let printed = Printed::default();
         let vm = build(Box::new(printed.clone()));
-        let (input, snapshots, control) = (vm.serial_input(), vm.snapshots(), vm.control());
+        let (input, snapshots, handle) = (vm.serial_input(), vm.snapshots(), vm.handle());
         let thread = thread::spawn(move || vm.run().unwrap().0);
-        Self { printed, input, snapshots, control, thread }
+        Self { printed, input, snapshots, handle, thread }
     }
 
     fn boot(guest: &Guest, engine: Engine) -> Self {
@@ -110,7 +110,7 @@ impl Running {
     }
 
     fn quit(self) {
-        self.control.end(Ending::Quit);
+        self.handle.quit();
         self.thread.join().unwrap();
     }
 }

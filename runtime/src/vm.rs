@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::{Cp0, Status};
@@ -26,15 +26,17 @@ use crate::device::virtio::block::Block;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
 use crate::device::virtio::{Transport, VirtioDevice};
+use crate::drive;
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
+use crate::pause::{Hold, Member, Pausable};
 use crate::persist::DeviceState;
 use crate::trace::{Kinds, Trace};
-use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
+use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
 #[derive(Clone, Debug)]
@@ -112,6 +114,14 @@ pub enum VmError {
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
+    /// The thread of a vCPU has panicked.
+    #[error("Internal error of vCPU {vcpu}: {what}; this is a bug of myvmm, please report it")]
+    Vcpu {
+        /// The number of the vCPU.
+        vcpu: usize,
+        /// What the panic said.
+        what: String,
+    },
 }
 
 impl Tracing {
@@ -123,18 +133,11 @@ impl Tracing {
 
 /// A machine that is ready to run.
 pub struct Vm {
-    machine: Arc<Machine>,
-    vcpus: Vec<Processor>,
+    handle: Handle,
     engine: Engine,
     serial_input: SerialInput,
     symbols: Symbols,
     snapshots: Snapshots,
-}
-
-/// A vCPU, and whether it was started: those beside the first wait for that.
-struct Processor {
-    vcpu: Vcpu,
-    running: bool,
 }
 
 /// A machine whose memory is still empty.
@@ -144,6 +147,14 @@ struct Assembly {
     dma: Dma,
     board: Board,
     virtio: Vec<Arc<Transport>>,
+}
+
+/// How other threads control a machine, from before it runs until after its end. Clones control the
+/// same machine.
+#[derive(Clone)]
+pub struct Handle {
+    machine: Arc<Machine>,
+    vcpus: Arc<Pausable<Vcpu>>,
 }
 
 struct Writer<'a>(&'a Ram);
@@ -168,7 +179,7 @@ impl Vm {
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
         let assembly = Assembly::new(config, output)?;
         let boot = load_kernel(config, &assembly.board, &assembly.ram)?;
-        let mut vm = assembly.finish(config, boot.symbols.clone())?;
+        let vm = assembly.finish(config, boot.symbols.clone())?;
         vm.set_boot_state(&boot);
         Ok(vm)
     }
@@ -184,19 +195,19 @@ impl Vm {
         if opened.state.model != config.model.name {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
-        let config = Config { ram: opened.state.ram, vcpus: opened.state.running.len(), ..config.clone() };
-        let mut vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
-        vm.snapshots.restore(&mut vm.vcpus, opened).map_err(failed)?;
+        let config = Config { ram: opened.state.ram, vcpus: opened.state.starts.len(), ..config.clone() };
+        let vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
+        vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
-    fn set_boot_state(&mut self, boot: &Boot) {
-        for processor in &mut self.vcpus {
-            processor.vcpu.set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
+    fn set_boot_state(&self, boot: &Boot) {
+        let vcpus = &self.handle.vcpus;
+        for number in 0..vcpus.count() {
+            vcpus.member(number).set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
         }
-        self.vcpus[0].running = true;
-        let first = &mut self.vcpus[0].vcpu;
+        let mut first = vcpus.member(0);
         first.cpu.pc = boot.entry.0;
         first.cpu.gpr[4] = boot.a0;
         first.cpu.gpr[5] = boot.a1.0;
@@ -210,7 +221,7 @@ impl Vm {
 
     /// A view of the machine that lasts beyond its end.
     pub fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(&self.machine))
+        self.handle.observer()
     }
 
     /// The names of the kernel's file; a kernel that moves itself is no longer where they say.
@@ -218,9 +229,9 @@ impl Vm {
         &self.symbols
     }
 
-    /// The machine's switches.
-    pub fn control(&self) -> Arc<Control> {
-        Arc::clone(&self.machine.control)
+    /// How other threads control the machine.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// What takes snapshots of the machine while it runs.
@@ -231,27 +242,11 @@ impl Vm {
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
-    /// Fails if the host starts no threads; the machine has then ended.
+    /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
-        let control = self.control();
-        let (engine, snapshots) = (self.engine, self.snapshots);
-        let threads: Result<Vec<_>, _> = self
-            .vcpus
-            .into_iter()
-            .map(|mut processor| {
-                let name = format!("vcpu{}", processor.vcpu.number);
-                let snapshots = snapshots.clone();
-                thread::Builder::new().name(name).spawn(move || {
-                    drive(&mut processor, engine, &snapshots);
-                    processor.vcpu.take_statistics()
-                })
-            })
-            .collect();
-        if threads.is_err() {
-            control.end(Ending::Quit);
-        }
-        let threads = threads.map_err(VmError::Thread)?;
-        let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let Self { handle, engine, .. } = self;
+        let control = Arc::clone(&handle.machine.control);
+        let statistics = drive::threads(&control, handle.vcpus, engine)?;
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
 }
@@ -298,11 +293,72 @@ impl Assembly {
         let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let notice: Weak<Machine> = Arc::downgrade(&machine);
         dma.connect(notice);
-        let processor = |number| Processor { vcpu: Vcpu::new(Arc::clone(&machine), number), running: false };
-        let vcpus = (0..config.vcpus).map(processor).collect();
-        let snapshots = Snapshots::new(Arc::clone(&machine), devices, config.disks.clone());
+        let handle = Handle::new(Arc::clone(&machine));
+        let snapshots = Snapshots::new(machine, Arc::clone(&handle.vcpus), devices, config.disks.clone());
         let (engine, serial_input) = (config.engine, board.serial_input);
-        Ok(Vm { machine, vcpus, engine, serial_input, symbols, snapshots })
+        Ok(Vm { handle, engine, serial_input, symbols, snapshots })
+    }
+}
+
+impl Handle {
+    fn new(machine: Arc<Machine>) -> Self {
+        let vcpu = |number| Member {
+            cell: Vcpu::new(Arc::clone(&machine), number),
+            control: Arc::clone(&machine.control),
+            number,
+        };
+        let members: Vec<_> = (0..machine.control.vcpus()).map(vcpu).collect();
+        let standing = Arc::clone(&machine);
+        let vcpus = Pausable::new(members, Box::new(move |still| standing.set_standing(still)));
+        Self { machine, vcpus }
+    }
+
+    /// Makes the machine stand still until [`Handle::resume`], and returns when it does: every vCPU is at
+    /// a settled point, every device has finished the request in hand, and the guest's Count and timers
+    /// stand still. The real-time clock shows the host's time and goes on. Gives whether that is new.
+    pub fn pause(&self) -> bool {
+        self.vcpus.pause()
+    }
+
+    /// Lets a paused machine go on. Gives whether it was paused.
+    pub fn resume(&self) -> bool {
+        self.vcpus.resume()
+    }
+
+    /// Whether the machine is paused.
+    pub fn is_paused(&self) -> bool {
+        self.vcpus.is_paused()
+    }
+
+    /// Makes the machine stand still as long as the hold lives, paused or not, and gives access to its
+    /// vCPUs meanwhile.
+    pub fn hold(&self) -> Hold<Vcpu> {
+        self.vcpus.hold()
+    }
+
+    /// Ends the machine at once, without a word to the guest.
+    pub fn quit(&self) {
+        self.machine.control.end(Ending::Quit);
+    }
+
+    /// Ends the machine as if someone had pressed its reset button: whoever runs it may build it anew.
+    pub fn reset(&self) {
+        self.machine.control.end(Ending::HostReset);
+    }
+
+    /// Why the machine ended, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.machine.control.ending()
+    }
+
+    /// A view of the machine that lasts beyond its end.
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.machine))
+    }
+
+    /// How long the machine has run, without the time that it stood still.
+    pub fn run_time(&self) -> Duration {
+        self.machine.run_time()
     }
 }
 
@@ -341,36 +397,5 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     Ok(boot)
 }
 
-/// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
-/// earlier.
-const TURN: u64 = 1 << 30;
-
-/// Runs one vCPU until the machine ends.
-fn drive(Processor { vcpu, running }: &mut Processor, engine: Engine, snapshots: &Snapshots) {
-    let control = Arc::clone(&vcpu.machine.control);
-    while control.ending().is_none() {
-        if control.is_held() {
-            snapshots.stand(vcpu, *running);
-            continue;
-        }
-        if let Some(address) = control.take_start(vcpu.number) {
-            vcpu.start(address);
-            *running = true;
-        }
-        if !*running || control.is_paused() {
-            vcpu.stand_by();
-            continue;
-        }
-        match vcpu.run(engine, TURN) {
-            Outcome::Halted => control.end(Ending::PowerOff),
-            Outcome::Wait => {
-                while !vcpu.is_wakeable() && !vcpu.has_alarm() {
-                    vcpu.sleep();
-                }
-            }
-            Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
-            // The guest has handlers of its own.
-            Outcome::SystemCall | Outcome::Exception(_) => {}
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ struct Part {
 
 #[derive(Serialize)]
 struct Processor {
-    running: bool,
+    started: bool,
     pc: u64,
     registers: Vec<u64>,
     cp0: Vec<(String, u64)>,
@@ -82,7 +82,6 @@ impl Inspect {
             opened.verify().map_err(Refused::because)?;
         }
         let vcpus = opened.vcpus().map_err(Refused::because)?;
-        let running = opened.state.running.iter();
         let part = |facts: &runtime::snapshot::PartFacts| Part {
             name: facts.kind.clone(),
             version: facts.version,
@@ -98,14 +97,14 @@ impl Inspect {
             disks: opened.state.disks.clone(),
             verified: self.verify,
             parts: opened.reader.facts().iter().map(part).collect(),
-            vcpus: vcpus.iter().zip(running).map(|(vcpu, running)| processor(vcpu, *running)).collect(),
+            vcpus: vcpus.iter().map(processor).collect(),
         })
     }
 }
 
-fn processor(vcpu: &VcpuState, running: bool) -> Processor {
-    let (pc, registers) = (vcpu.pc(), vcpu.registers().to_vec());
-    Processor { running, pc, registers, cp0: vcpu.cp0().to_vec() }
+fn processor(vcpu: &VcpuState) -> Processor {
+    let (started, pc) = (vcpu.is_started(), vcpu.pc());
+    Processor { started, pc, registers: vcpu.registers().to_vec(), cp0: vcpu.cp0().to_vec() }
 }
 
 fn text(facts: &Facts) -> String {
@@ -122,7 +121,7 @@ fn text(facts: &Facts) -> String {
         format!("{:<18}{:>8}{:>14}{:>14}", part.name, part.version, part.stored_bytes, part.bytes)
     }));
     for (number, vcpu) in facts.vcpus.iter().enumerate() {
-        let state = if vcpu.running { "" } else { ", not started" };
+        let state = if vcpu.started { "" } else { ", not started" };
         lines.push(format!("vCPU {number}: pc {:016x}{state}", vcpu.pc));
         for (row, four) in vcpu.registers.chunks(4).enumerate() {
             let values: Vec<String> = four.iter().map(|value| format!("{value:016x}")).collect();

@@ -15,6 +15,7 @@ const MAX_TICKS: u64 = 1 << 62;
 /// The state of a vCPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VcpuState {
+    started: bool,
     gpr: [u64; 32],
     fpr: [u64; 32],
     pc: u64,
@@ -35,6 +36,11 @@ pub struct VcpuState {
 }
 
 impl VcpuState {
+    /// Whether it is out of reset.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
     /// The program counter.
     pub fn pc(&self) -> u64 {
         self.pc
@@ -81,6 +87,7 @@ impl Persist for Vcpu {
         let cpu = &self.cpu;
         let linked = cpu.link_address != Cpu::NO_LINK;
         VcpuState {
+            started: self.started,
             gpr: cpu.gpr,
             fpr: cpu.fpr,
             pc: cpu.pc,
@@ -104,6 +111,7 @@ impl Persist for Vcpu {
             let register = Cp0::ALL.iter().find(|r| r.row().name == name);
             self.cpu.set_cp0(*register.ok_or_else(|| VcpuStateError::Register(name.clone()))?, *value);
         }
+        self.started = state.started;
         self.cpu.gpr = state.gpr;
         self.cpu.gpr[0] = 0;
         self.cpu.fpr = state.fpr;
@@ -114,6 +122,7 @@ impl Persist for Vcpu {
             self.tlb.write(index, Entry { hi, mask, lo });
         }
         (self.count_offset, self.count_read) = (state.count_offset, state.count_read);
+        self.machine.set_count_offset(state.count_offset);
         self.deadline = state.deadline;
         self.set_alarm_clock();
         (self.granted, self.idle) = (state.retired, state.idle);

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use translator::addr::{PAGE_SIZE, Pa};
 
-use super::Processor;
 use crate::backend::disk::SharedDisk;
 use crate::device::lock;
-use crate::machine::{Control, Machine};
+use crate::machine::Machine;
 use crate::memory::{PageKeeper, pages};
+use crate::pause::{Hold, Pausable};
 use crate::persist::{DeviceState, Persist};
 use crate::snapshot::{Capture, Reader, SnapshotError, Writer, file, format, write_image};
 use crate::vcpu::{Vcpu, VcpuState};
@@ -51,8 +51,6 @@ pub struct MachineState {
     pub model: String,
     /// Bytes of RAM.
     pub ram: u64,
-    /// For each vCPU, whether it has been started.
-    pub running: Vec<bool>,
     /// For each vCPU, the address at which it has been asked to start, or 0.
     pub starts: Vec<u64>,
     /// Nanoseconds for which the guest has lived.
@@ -157,19 +155,13 @@ pub enum RestoreError {
     Depth,
 }
 
-/// A vCPU that stands still.
-struct Standing {
-    running: bool,
-    vcpu: VcpuState,
-}
-
 /// What threads of the machine and takers of snapshots share.
 struct Shared {
     machine: Arc<Machine>,
+    vcpus: Arc<Pausable<Vcpu>>,
     /// In the order in which they are restored: the interrupt controller comes last.
     devices: Vec<Arc<dyn DeviceState>>,
     disks: Vec<SharedDisk>,
-    standing: Vec<Mutex<Option<Standing>>>,
     /// The last snapshot, since which clean pages are known. Locked while one is taken.
     last: Mutex<Option<Identity>>,
 }
@@ -191,36 +183,11 @@ struct Kept {
 impl Snapshots {
     pub(super) fn new(
         machine: Arc<Machine>,
+        vcpus: Arc<Pausable<Vcpu>>,
         devices: Vec<Arc<dyn DeviceState>>,
         disks: Vec<SharedDisk>,
     ) -> Self {
-        let standing = (0..machine.control.vcpus()).map(|_| Mutex::default()).collect();
-        Self { shared: Arc::new(Shared { machine, devices, disks, standing, last: Mutex::default() }) }
-    }
-
-    /// Lets `vcpu` stand still, at a settled point on its own thread, as long as anyone wants that.
-    pub(super) fn stand(&self, vcpu: &mut Vcpu, running: bool) {
-        let state = vcpu.save();
-        *lock(&self.shared.standing[vcpu.number]) = Some(Standing { running, vcpu: state });
-        self.shared.machine.control.stand_still(vcpu.number);
-        vcpu.forget_writes();
-    }
-
-    /// Does `work` while nothing in the machine moves.
-    fn while_still<T>(&self, work: impl FnOnce() -> T) -> Result<T, SaveError> {
-        let control: &Control = &self.shared.machine.control;
-        if !control.hold() {
-            return Err(SaveError::Ended);
-        }
-        for device in &self.shared.devices {
-            device.pause();
-        }
-        let done = work();
-        for device in &self.shared.devices {
-            device.resume();
-        }
-        control.release();
-        Ok(done)
+        Self { shared: Arc::new(Shared { machine, vcpus, devices, disks, last: Mutex::default() }) }
     }
 
     /// Takes a snapshot into `path`. The guest stands still for a moment only, and goes on while its RAM is
@@ -237,7 +204,7 @@ impl Snapshots {
             .map_err(|error| SaveError::Host(error.into()))?;
         let capture = Capture::new(Arc::clone(&self.shared.machine.ram));
         let still = Instant::now();
-        let kept = self.while_still(|| self.keep(identity, parent, capture))??;
+        let kept = self.keep(identity, parent, capture)?;
         let pause = still.elapsed();
         *last = None;
         let written = file::replace(path, |file| self.write(file, kept, form));
@@ -260,7 +227,7 @@ impl Snapshots {
         Ok(Some(Parent { identity: state.identity, file: std::fs::canonicalize(file)? }))
     }
 
-    /// Everything but RAM, and the watch over that. Nothing moves.
+    /// Makes the machine stand still for a moment: keeps everything but RAM, and begins the watch over that.
     fn keep(
         &self,
         identity: Identity,
@@ -268,35 +235,34 @@ impl Snapshots {
         capture: Arc<Capture>,
     ) -> Result<Kept, SaveError> {
         let machine = &self.shared.machine;
-        let mut writer = self.state(identity)?;
+        let hold = self.shared.vcpus.hold();
+        if machine.control.ending().is_some() {
+            return Err(SaveError::Ended);
+        }
+        let mut writer = self.state(&hold, identity)?;
         if let Some(parent) = parent {
             writer.add(PARENT, PARENT_VERSION, &wire::encode(&parent));
         }
         let keeper: Arc<dyn PageKeeper> = Arc::clone(&capture) as _;
-        let dirty = machine.write_watch.begin(&machine.pages, machine.ram.banks(), Some(keeper));
+        let dirty = begin_watch(machine, &hold, Some(keeper));
         Ok(Kept { writer, capture, dirty })
     }
 
     /// The parts of the vCPUs and devices, which stand still.
-    fn state(&self, identity: Identity) -> Result<Writer, SaveError> {
+    fn state(&self, hold: &Hold<Vcpu>, identity: Identity) -> Result<Writer, SaveError> {
         let (shared, machine) = (&*self.shared, &self.shared.machine);
         let mut writer = Writer::default();
-        let places: Vec<_> = shared.standing.iter().map(lock).collect();
-        // A machine that ends while it is held leaves a vCPU out.
-        let standing: Option<Vec<&Standing>> = places.iter().map(|place| place.as_ref()).collect();
-        let standing = standing.ok_or(SaveError::Ended)?;
         let state = MachineState {
             identity,
             model: machine.model.name.into(),
             ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),
-            running: standing.iter().map(|standing| standing.running).collect(),
-            starts: (0..standing.len()).map(|vcpu| machine.control.asked_start(vcpu)).collect(),
-            elapsed: machine.elapsed(),
+            starts: (0..hold.count()).map(|vcpu| machine.control.asked_start(vcpu)).collect(),
+            elapsed: machine.run_time().as_nanos() as u64,
             disks: shared.disks.iter().map(disk_state).collect::<Result<_, _>>()?,
         };
         writer.add(MACHINE, MACHINE_VERSION, &wire::encode(&state));
-        for standing in standing {
-            writer.add(Vcpu::KIND, Vcpu::VERSION, &wire::encode(&standing.vcpu));
+        for number in 0..hold.count() {
+            writer.save(&mut *hold.member(number));
         }
         for device in &shared.devices {
             writer.save_device(&**device);
@@ -326,42 +292,23 @@ impl Snapshots {
     }
 
     /// Lets the machine, which has not run yet, go on from `opened`.
-    pub(super) fn restore(&self, vcpus: &mut [Processor], opened: Opened) -> Result<(), RestoreError> {
+    pub(super) fn restore(&self, opened: Opened) -> Result<(), RestoreError> {
         let Opened { file, mut reader, state } = opened;
         let machine = &self.shared.machine;
         self.check_disks(&state.disks)?;
+        let hold = self.shared.vcpus.hold();
         restore_memory(machine, &mut reader, &file, MOST_ANCESTORS)?;
-        machine.set_elapsed(state.elapsed);
-        self.restore_vcpus(vcpus, &state, &mut reader)?;
-        for device in &self.shared.devices {
-            device.pause();
+        machine.set_run_time(state.elapsed);
+        for (number, start) in state.starts.into_iter().enumerate() {
+            reader.restore(&mut *hold.member(number))?;
+            machine.control.ask_start(number, start);
         }
         for device in &self.shared.devices {
             reader.restore_device(&**device)?;
         }
         reader.finish()?;
         *lock(&self.shared.last) = Some(state.identity);
-        machine.write_watch.begin(&machine.pages, machine.ram.banks(), None);
-        for device in &self.shared.devices {
-            device.resume();
-        }
-        Ok(())
-    }
-
-    fn restore_vcpus(
-        &self,
-        vcpus: &mut [Processor],
-        state: &MachineState,
-        reader: &mut Reader,
-    ) -> Result<(), RestoreError> {
-        if state.running.len() != vcpus.len() || state.starts.len() != vcpus.len() {
-            return Err(format::damaged(MACHINE, "it has another number of CPUs").into());
-        }
-        for (number, processor) in vcpus.iter_mut().enumerate() {
-            reader.restore(&mut processor.vcpu)?;
-            processor.running = state.running[number];
-            self.shared.machine.control.ask_start(number, state.starts[number]);
-        }
+        begin_watch(machine, &hold, None);
         Ok(())
     }
 
@@ -379,6 +326,14 @@ impl Snapshots {
         }
         Ok(())
     }
+}
+
+/// Makes all pages clean, for vCPUs that stand still; gives those that were not.
+fn begin_watch(machine: &Machine, hold: &Hold<Vcpu>, keeper: Option<Arc<dyn PageKeeper>>) -> Vec<Pa> {
+    for number in 0..hold.count() {
+        hold.member(number).forget_writes();
+    }
+    machine.write_watch.begin(&machine.pages, machine.ram.banks(), keeper)
 }
 
 /// By page number, whether a page may be other than zero.
@@ -439,7 +394,7 @@ impl Opened {
     /// # Errors
     /// Refuses parts that do not decode.
     pub fn vcpus(&mut self) -> Result<Vec<VcpuState>, SnapshotError> {
-        let vcpus = 0..self.state.running.len();
+        let vcpus = 0..self.state.starts.len();
         vcpus.map(|_| self.reader.decode(Vcpu::KIND, Vcpu::VERSION)).collect()
     }
 

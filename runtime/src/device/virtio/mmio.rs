@@ -213,6 +213,29 @@ impl Transport {
         Ok(())
     }
 
+    /// Lets requests in hand come to their end. Until [`Transport::resume`] the device neither touches RAM nor
+    /// interrupts of its own accord; the registers still answer.
+    pub fn pause(&self) {
+        let mut live = lock(&self.shared.live);
+        let Live { device, queues, running, paused } = &mut *live;
+        if *running && !*paused && device.quiesce(queues).is_err() {
+            *running = false;
+            self.shared.ask_for_reset();
+        }
+        *paused = true;
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        let mut live = lock(&self.shared.live);
+        if live.paused && live.running {
+            live.device.resume();
+        }
+        live.paused = false;
+        drop(live);
+        self.shared.wake();
+    }
+
     fn read_register(&self, register: Register) -> u32 {
         let registers = lock(&self.registers);
         match register {
@@ -367,6 +390,14 @@ impl SharedDevice for Transport {
     fn reset(&self) {
         self.reset_registers(&mut lock(&self.registers));
     }
+
+    fn set_paused(&self, paused: bool) {
+        if paused {
+            self.pause();
+        } else {
+            self.resume();
+        }
+    }
 }
 
 impl DeviceState for Transport {
@@ -381,27 +412,6 @@ impl DeviceState for Transport {
 
     fn version(&self) -> u16 {
         1
-    }
-
-    /// The registers still answer.
-    fn pause(&self) {
-        let mut live = lock(&self.shared.live);
-        let Live { device, queues, running, paused } = &mut *live;
-        if *running && !*paused && device.quiesce(queues).is_err() {
-            *running = false;
-            self.shared.ask_for_reset();
-        }
-        *paused = true;
-    }
-
-    fn resume(&self) {
-        let mut live = lock(&self.shared.live);
-        if live.paused && live.running {
-            live.device.resume();
-        }
-        live.paused = false;
-        drop(live);
-        self.shared.wake();
     }
 
     fn save(&self) -> Vec<u8> {
@@ -435,11 +445,14 @@ impl DeviceState for Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.wake();
         // A machine that ends while the device gives notice of a write is dropped by the device's own
-        // thread, which then ends by itself.
+        // thread, which holds the device's lock, and then ends by itself.
         let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
+        if other.is_none() {
+            self.shared.events.ring();
+        }
         if let Some(thread) = other {
+            self.shared.wake();
             // The thread has nothing to report, and a panic in it was reported when it happened.
             let _ = thread.join();
         }
