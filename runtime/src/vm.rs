@@ -391,7 +391,7 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     if boot.target.big_endian {
         return Err(wrong("big-endian", "little-endian"));
     }
-    if boot.target.wide && !config.model.wide {
+    if boot.target.abi.has_wide_registers() && !config.model.wide {
         return Err(wrong("64-bit", "32-bit"));
     }
     Ok(boot)

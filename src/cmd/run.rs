@@ -34,6 +34,7 @@ impl Run {
         let reboots = !self.machine.no_reboot && self.kernel.is_some();
         let mut config = self.machine.config(self.kernel.unwrap_or_default(), self.initrd, "")?;
         let watch = self.machine.watch.open(&mut config)?;
+        self.machine.confine(&config)?;
         let closing = Session { config, restore: self.machine.restore, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }

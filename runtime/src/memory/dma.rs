@@ -1,12 +1,14 @@
 //! How devices reach guest RAM: bounds-checked copies, and the one notice that a device's write gives.
 //! It must not know any device, nor what is made from the pages that it writes.
 
+use std::fs::File;
 use std::sync::{Arc, OnceLock, Weak};
 
+use rustix::io::Errno;
 use thiserror::Error;
 use translator::addr::Pa;
 
-use super::Ram;
+use super::{Direction, Ram};
 
 /// Who is told that a device wrote to RAM, because it keeps something made from the bytes.
 pub trait WriteNotice: Send + Sync {
@@ -69,11 +71,38 @@ impl Dma {
     /// # Errors
     /// Copies nothing unless all of it fits in one bank of RAM.
     pub fn write(&self, pa: Pa, from: &[u8]) -> Result<(), OutsideRam> {
+        self.write_unnoticed(pa, from)?;
+        self.give_notice(pa, from.len() as u64);
+        Ok(())
+    }
+
+    /// Copies to RAM, as a part of a change of which [`Dma::give_notice`] is called when it is done.
+    ///
+    /// # Errors
+    /// Copies nothing unless all of it fits in one bank of RAM.
+    pub fn write_unnoticed(&self, pa: Pa, from: &[u8]) -> Result<(), OutsideRam> {
         let bytes = from.len() as u64;
         self.give_warning(pa, bytes);
-        self.inner.ram.write(pa, from).ok_or(OutsideRam { pa, bytes })?;
-        self.give_notice(pa, bytes);
-        Ok(())
+        self.inner.ram.write(pa, from).ok_or(OutsideRam { pa, bytes })
+    }
+
+    /// Moves bytes between a file and RAM, as [`Ram::transfer`] says. Of what comes to RAM no notice is
+    /// given: [`Dma::give_notice`] must be called when it is there.
+    ///
+    /// # Errors
+    /// As [`Ram::transfer`].
+    pub fn transfer_unnoticed(
+        &self,
+        file: &File,
+        place: u64,
+        runs: &[(Pa, usize)],
+        direction: Direction,
+        wait: bool,
+    ) -> Result<usize, Errno> {
+        if direction == Direction::ToRam {
+            runs.iter().for_each(|(pa, bytes)| self.give_warning(*pa, *bytes as u64));
+        }
+        self.inner.ram.transfer(file, place, runs, direction, wait)
     }
 
     /// Reads a little-endian half word at an aligned address, in one access.
@@ -96,6 +125,7 @@ impl Dma {
         Ok(())
     }
 
+    /// Tells that `bytes` bytes at `pa` are about to be written, if they are RAM.
     fn give_warning(&self, pa: Pa, bytes: u64) {
         if let Some(notice) = self.inner.notice.get().and_then(Weak::upgrade)
             && self.contains(pa, bytes)
@@ -104,7 +134,9 @@ impl Dma {
         }
     }
 
-    fn give_notice(&self, pa: Pa, bytes: u64) {
+    /// Tells that `bytes` bytes at `pa` have been written. Whoever calls it may be the last to use the
+    /// machine, and so end it.
+    pub fn give_notice(&self, pa: Pa, bytes: u64) {
         if let Some(notice) = self.inner.notice.get().and_then(Weak::upgrade) {
             notice.written(pa, bytes);
         }

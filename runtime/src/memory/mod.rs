@@ -8,5 +8,5 @@ mod watch;
 
 pub use dma::{Dma, OutsideRam, WriteNotice};
 pub use pages::PageFlags;
-pub use ram::{Ram, RamError};
+pub use ram::{Direction, Ram, RamError};
 pub use watch::{PageKeeper, WriteWatch, pages};

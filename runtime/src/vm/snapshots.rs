@@ -354,7 +354,7 @@ fn disk_state(disk: &SharedDisk) -> Result<DiskState, SaveError> {
     if image.snapshot && !image.read_only {
         return Err(SaveError::Forgetful(image.file.clone()));
     }
-    disk.lock().flush().map_err(failed)?;
+    disk.flush().map_err(failed)?;
     let file = std::fs::canonicalize(&image.file).map_err(failed)?;
     let facts = std::fs::metadata(&file).map_err(failed)?;
     Ok(DiskState { file, bytes: facts.len(), changed: (facts.mtime(), facts.mtime_nsec()) })
@@ -366,6 +366,21 @@ fn disk_state(disk: &SharedDisk) -> Result<DiskState, SaveError> {
 /// Refuses snapshots of programs, and what does not decode.
 pub fn machine_state(reader: &mut Reader) -> Result<MachineState, SnapshotError> {
     reader.decode(MACHINE, MACHINE_VERSION)
+}
+
+/// The files that a machine needs that goes on from the one in `file`: itself and those that it stands on, as far
+/// as they can be read.
+pub fn files(file: &Path) -> Vec<PathBuf> {
+    let mut files = vec![file.to_owned()];
+    while files.len() <= MOST_ANCESTORS
+        && let Some(Ok(opened)) = files.last().map(|file| File::open(file))
+        && let Ok(mut reader) = Reader::open(&opened)
+        && let Ok(Some(parent)) = reader.take(PARENT, PARENT_VERSION)
+        && let Ok(Parent { file, .. }) = wire::decode(&parent)
+    {
+        files.push(file);
+    }
+    files
 }
 
 /// A snapshot whose parts are whole.

@@ -29,6 +29,8 @@ use self::udp::Datagrams;
 use super::{Frame, Mac, Network, Offloads};
 use crate::backend::events::{Events, Interest};
 
+pub use self::resolver::FILE as RESOLVER_FILE;
+
 /// The guest.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
