@@ -373,7 +373,7 @@ pub fn machine_state(reader: &mut Reader) -> Result<MachineState, SnapshotError>
 pub fn files(file: &Path) -> Vec<PathBuf> {
     let mut files = vec![file.to_owned()];
     while files.len() <= MOST_ANCESTORS
-        && let Some(Ok(opened)) = files.last().map(|file| File::open(file))
+        && let Some(Ok(opened)) = files.last().map(File::open)
         && let Ok(mut reader) = Reader::open(&opened)
         && let Ok(Some(parent)) = reader.take(PARENT, PARENT_VERSION)
         && let Ok(Parent { file, .. }) = wire::decode(&parent)
