@@ -5,6 +5,7 @@
 mod bench;
 mod cmd;
 mod console;
+mod control;
 mod devices;
 mod exit;
 mod guest_code;
@@ -41,6 +42,8 @@ enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Ps(cmd::ps::Ps),
+    Control(cmd::control::Control),
     Bench(cmd::bench::Bench),
     Inspect(cmd::inspect::Inspect),
 }
@@ -53,6 +56,8 @@ fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Ps(ps)) => ps.execute(),
+        Some(Command::Control(control)) => control.execute(),
         Some(Command::Bench(bench)) => bench.execute(),
         Some(Command::Inspect(inspect)) => inspect.execute(),
         None => cli.programs.execute(&matches),

@@ -1,13 +1,14 @@
 //! The options that every command with a machine has, and what they mean to the runtime. It must not know what is
 //! booted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, user};
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, snapshots};
 
+use crate::control::{Address, directory};
 use crate::devices::DeviceOptions;
 use crate::exit::Refused;
 use crate::sandbox::{Needs, SandboxOptions};
@@ -42,6 +43,10 @@ pub struct MachineOptions {
         allow_hyphen_values = true
     )]
     append: String,
+    /// What to call the VM: `myvmm ps` lists it, `myvmm control` gives it commands [default: made from the file and
+    /// the process]
+    #[arg(long, value_name = "NAME", value_parser = directory::name)]
+    pub name: Option<String>,
     /// What the run should tell.
     #[command(flatten)]
     pub watch: WatchOptions,
@@ -108,13 +113,14 @@ impl MachineOptions {
     ///
     /// # Errors
     /// Fails if the host cannot and the user insists on it.
-    pub fn confine(&self, config: &Config) -> anyhow::Result<()> {
+    pub fn confine(&self, config: &Config, address: &Address) -> anyhow::Result<()> {
         let mut needs = Needs::default();
         // A reboot loads them again; the console asks which signals are ignored.
         needs.readable.extend([config.kernel.clone(), "/proc/self/status".into()]);
         needs.readable.extend(config.initrd.clone());
         needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
+        needs.writable.extend(address.directory().map(Path::to_owned));
         for card in &config.cards {
             match &card.link {
                 Link::User(_) => {

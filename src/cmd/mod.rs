@@ -1,8 +1,10 @@
 //! The subcommands, one file each.
 
 pub mod bench;
+pub mod control;
 pub mod debian;
 pub mod dump;
 pub mod inspect;
 pub mod program;
+pub mod ps;
 pub mod run;

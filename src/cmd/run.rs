@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::console::keys;
+use crate::control::Address;
 use crate::exit;
 use crate::options::MachineOptions;
 use crate::session::Session;
@@ -34,8 +35,10 @@ impl Run {
         let reboots = !self.machine.no_reboot && self.kernel.is_some();
         let mut config = self.machine.config(self.kernel.unwrap_or_default(), self.initrd, "")?;
         let watch = self.machine.watch.open(&mut config)?;
-        self.machine.confine(&config)?;
-        let closing = Session { config, restore: self.machine.restore, reboots, watch }.run()?;
+        let file = self.machine.restore.as_ref().unwrap_or(&config.kernel);
+        let address = Address::take(self.machine.name.as_deref(), file)?;
+        self.machine.confine(&config, &address)?;
+        let closing = Session { address, config, restore: self.machine.restore, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }

@@ -183,8 +183,8 @@ fn is_there(package: &Package, archives: &Path) -> bool {
     fs::metadata(archives.join(package.file_name())).is_ok_and(|file| file.len() == package.size)
 }
 
-/// Chooses the packages and brings their files into `archives`.
-fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Result<Vec<Package>, Error> {
+/// A package client with the newest list of packages.
+pub(crate) fn open_apt(request: &Request, progress: &mut dyn Progress) -> Result<Apt, Error> {
     let mirrors = match &request.mirror {
         Some(mirror) => {
             mirror::check(mirror)?;
@@ -196,6 +196,12 @@ fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Res
     DPKG_DEB.output(DPKG_DEB.command().arg("--version"), "looking for dpkg-deb", &request.cache)?;
     let apt = Apt::open(request.cache.join("apt"))?;
     apt.update(&mirrors, progress)?;
+    Ok(apt)
+}
+
+/// Chooses the packages and brings their files into `archives`.
+fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Result<Vec<Package>, Error> {
+    let apt = open_apt(request, progress)?;
     let packages = choose(&apt, request.flavour)?;
     let missing: Vec<Package> =
         packages.iter().filter(|package| !is_there(package, archives)).cloned().collect();
