@@ -1,6 +1,7 @@
 //! One vCPU: its registers, its TLB, and what its instructions do beyond registers. Each file has one
 //! concern; `run` is the loop that drives them.
 
+mod check;
 mod cp0;
 mod enter;
 mod exception;
