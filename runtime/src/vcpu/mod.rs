@@ -248,6 +248,11 @@ impl Vcpu {
         self.code_pages_seen = count;
     }
 
+    /// Gives up all write entries: the pages have become clean.
+    pub(crate) fn forget_writes(&mut self) {
+        self.soft.forget_writes();
+    }
+
     /// The address after the current instruction. In a delay slot it is not known: what goes on works
     /// out the branch again ([`Vcpu::go_on_after_slot`]).
     fn next_pc(&self) -> u64 {
