@@ -1,6 +1,6 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::code_gate::{Alone, CodeGate, Running};
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::doorbell::Doorbell;
-use crate::memory::{PageFlags, Ram};
+use crate::memory::{Notices, PageFlags, Ram, WriteWatch};
 use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
 
@@ -93,6 +93,16 @@ impl Control {
     pub fn end(&self, why: Ending) {
         let _ = self.ending.compare_exchange(0, why as u32, Ordering::AcqRel, Ordering::Acquire);
         self.ring_all();
+    }
+
+    /// Asks vCPU `vcpu` to start at `address`; 0 asks for nothing.
+    pub(crate) fn ask_start(&self, vcpu: usize, address: u64) {
+        self.starts[vcpu].store(address, Ordering::Release);
+    }
+
+    /// The address at which vCPU `vcpu` is to start, if that was asked for and not done yet; else 0.
+    pub(crate) fn asked_start(&self, vcpu: usize) -> u64 {
+        self.starts[vcpu].load(Ordering::Acquire)
     }
 
     /// Why the machine stopped, if it has.
@@ -178,6 +188,8 @@ pub struct Machine {
     pub ram: Arc<Ram>,
     /// What is known of RAM's pages.
     pub pages: PageFlags,
+    /// Who sees pages of RAM before they change.
+    pub(crate) write_watch: WriteWatch,
     /// The devices.
     pub bus: Bus,
     /// Switches and doorbells.
@@ -189,11 +201,9 @@ pub struct Machine {
     gate: CodeGate,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
-    /// The pages that code was made from since the machine started, in order: every vCPU takes its
-    /// write entries for them back before it runs guest code again.
-    code_pages: Mutex<Vec<Pa>>,
-    /// The length of `code_pages`.
-    pub code_page_count: AtomicUsize,
+    /// The pages that code was made from: every vCPU takes its write entries for them back before it
+    /// runs guest code again.
+    pub code_pages: Notices,
     /// Changes whenever a block is dropped.
     pub code_epoch: AtomicU64,
     /// What keeps the time.
@@ -252,6 +262,7 @@ impl Machine {
             model,
             fixed_mode,
             pages: PageFlags::new(ram.top()),
+            write_watch: WriteWatch::default(),
             ram,
             bus,
             exceptions,
@@ -260,8 +271,7 @@ impl Machine {
             cache: Mutex::new(cache),
             gate: CodeGate::default(),
             arena_epoch: AtomicU64::new(0),
-            code_pages: Mutex::default(),
-            code_page_count: AtomicUsize::new(0),
+            code_pages: Notices::default(),
             code_epoch: AtomicU64::new(0),
             clock,
             trace: None,
@@ -301,19 +311,11 @@ impl Machine {
         // called out of it first.
         let _alone = (self.control.vcpus() > 1).then(|| self.stop_code());
         if self.pages.set(pa, PageFlags::CODE) {
-            let mut pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
-            pages.push(pa.page());
-            self.code_page_count.store(pages.len(), Ordering::Release);
+            self.code_pages.add(pa.page());
         }
         // A device that does not see the flag has written before the bytes are read: see
         // `WriteNotice::written`.
         fence(Ordering::SeqCst);
-    }
-
-    /// The pages that became code pages after the first `seen`.
-    pub(crate) fn code_pages_after(&self, seen: usize) -> Vec<Pa> {
-        let pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
     /// How far Count is to be ahead of the clock on a vCPU whose guest has asked for `asked`.
@@ -344,6 +346,11 @@ impl Machine {
     pub fn host_ticks(&self) -> u64 {
         const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
         self.watch.nanoseconds() / NANOSECONDS_PER_TICK
+    }
+
+    /// Lets the clock, which stands still, go on from `nanoseconds` of running.
+    pub(crate) fn set_run_time(&self, nanoseconds: u64) {
+        self.watch.set(nanoseconds);
     }
 
     /// How long the machine has run, by the host's clock.

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "soft-TLB hits of the interpreter are read by host address")]
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Instant;
 
 use translator::addr::{PAGE_SIZE, Pa, Va};
 use translator::cp0::Cp0;
@@ -10,6 +11,7 @@ use translator::cpu::Cpu;
 use translator::exception::{Exception, Intent};
 use translator::machine::Access;
 use translator::mode::Mode;
+use translator::nature::Nature;
 
 use super::{Stop, Vcpu};
 use crate::device::Size;
@@ -105,7 +107,7 @@ impl Vcpu {
         }
     }
 
-    fn check_alignment(&mut self, access: Access, va: Va, intent: Intent) -> Result<(), Stop> {
+    pub(super) fn check_alignment(&mut self, access: Access, va: Va, intent: Intent) -> Result<(), Stop> {
         if va.0 & (access.bytes() - 1) == 0 {
             return Ok(());
         }
@@ -121,9 +123,19 @@ impl Vcpu {
             self.grant(va, to);
             return Ok(self.extend(access, raw));
         }
+        self.read_device(access, to.pa)
+    }
+
+    pub(super) fn read_device(&mut self, access: Access, pa: Pa) -> Result<u64, Stop> {
         self.statistics.device_accesses += 1;
-        match self.machine.bus.read(to.pa, size_of(access), self.number) {
-            Ok(raw) => Ok(access.extend(raw)),
+        let begin = Instant::now();
+        let answer = self.machine.bus.read(pa, size_of(access), self.number);
+        self.statistics.device_time += begin.elapsed();
+        match answer {
+            Ok(raw) => {
+                self.show(Nature::Device);
+                Ok(access.extend(raw))
+            }
             Err(_) => Err(self.raise(Exception::BusError(Intent::Load))),
         }
     }
@@ -133,13 +145,24 @@ impl Vcpu {
         self.statistics.soft_misses += 1;
         self.check_alignment(access, va, Intent::Store)?;
         let to = self.translate(va, Intent::Store).map_err(|e| self.raise(e))?;
+        self.machine.write_watch.before_write(&self.machine.pages, to.pa, access.bytes());
         if self.machine.ram.store(to.pa, access.bytes(), self.swap(access, value)).is_some() {
             self.grant(va, to);
             return self.notice_store(to.pa, access.bytes());
         }
+        self.write_device(access, to.pa, value)
+    }
+
+    pub(super) fn write_device(&mut self, access: Access, pa: Pa, value: u64) -> Result<(), Stop> {
         self.statistics.device_accesses += 1;
-        match self.machine.bus.write(to.pa, size_of(access), self.number, value) {
-            Ok(()) => Ok(()),
+        let begin = Instant::now();
+        let answer = self.machine.bus.write(pa, size_of(access), self.number, value);
+        self.statistics.device_time += begin.elapsed();
+        match answer {
+            Ok(()) => {
+                self.show(Nature::Device);
+                Ok(())
+            }
             Err(_) => Err(self.raise(Exception::BusError(Intent::Store))),
         }
     }
@@ -170,6 +193,9 @@ impl Vcpu {
     /// A load by the interpreter.
     #[inline]
     pub(super) fn load(&mut self, access: Access, va: Va) -> Result<u64, Stop> {
+        if self.is_watching() {
+            self.watch_load(va);
+        }
         match self.soft.load_entry(va) {
             Some(entry) if va.0 & (access.bytes() - 1) == 0 => {
                 // SAFETY: the entry's tag is the page of `va`, and `va` is aligned.
@@ -218,6 +244,7 @@ impl Vcpu {
             return Ok(0);
         }
         let value = self.swap(access, value);
+        self.machine.write_watch.before_write(&self.machine.pages, to.pa, access.bytes());
         let ram = &self.machine.ram;
         match ram.compare_exchange(to.pa, access.bytes(), self.cpu.link_value, value) {
             Some(done) => {
@@ -259,6 +286,10 @@ impl crate::machine::Machine {
 }
 
 impl WriteNotice for crate::machine::Machine {
+    fn writing(&self, pa: Pa, bytes: u64) {
+        self.write_watch.before_write(&self.pages, pa, bytes);
+    }
+
     fn written(&self, pa: Pa, bytes: u64) {
         // Who does not see these bytes when it reads them for code has set the page's flag before: see
         // `Machine::watch_code_page`.

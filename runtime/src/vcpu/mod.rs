@@ -1,6 +1,7 @@
 //! One vCPU: its registers, its TLB, and what its instructions do beyond registers. Each file has one
 //! concern; `run` is the loop that drives them.
 
+mod check;
 mod cp0;
 mod enter;
 mod exception;
@@ -9,13 +10,13 @@ mod jit;
 mod memory;
 mod persist;
 mod run;
+mod sites;
 mod statistics;
 mod stub;
 mod timer;
 mod trace;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use translator::addr::Va;
 use translator::block::Block;
@@ -26,10 +27,12 @@ use translator::float::Rules;
 use translator::interp::Site;
 use translator::mode::Mode;
 
+use crate::cache::OpenLink;
 use crate::doorbell::{Doorbell, Patience};
 use crate::machine::Machine;
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
+use sites::{SLOW_COUNTERS, Watch};
 
 pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
@@ -60,12 +63,17 @@ pub enum Leave {
     Exception(Exception),
     /// The instruction has not run, and the block that begins with it must be interpreted.
     Interpret,
+    /// The block at the program counter has no host code.
+    Untranslated,
 }
 
 impl Stop {
     /// Whether the instruction that stopped did all it does.
     const fn is_finished(self) -> bool {
-        !matches!(self, Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret))
+        !matches!(
+            self,
+            Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret | Leave::Untranslated)
+        )
     }
 }
 
@@ -89,6 +97,7 @@ impl Leave {
             Leave::SystemCall => "service",
             Leave::Exception(_) => "exception",
             Leave::Interpret => "interpret",
+            Leave::Untranslated => "untranslated",
         }
     }
 }
@@ -125,6 +134,16 @@ pub struct Vcpu {
     recent_epoch: u64,
     /// Why the last stub left generated code.
     left: Option<Leave>,
+    /// The link that led to a block without host code, to be joined once it has some.
+    open_link: Option<OpenLink>,
+    /// Whether blocks go on to each other by links and jump caches.
+    joined: bool,
+    /// Which step of its block called the running stub, if generated code did.
+    running: Option<u32>,
+    /// What the sites of the block show that the interpreter runs, if someone wants to know.
+    watch: Option<Watch>,
+    /// How often sites were slow, by a hash of their addresses.
+    slow: Box<[u8; SLOW_COUNTERS]>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
     /// How many of the machine's code pages this vCPU has no write entries for any more.
@@ -171,6 +190,11 @@ impl Vcpu {
             recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
             recent_epoch: 0,
             left: None,
+            open_link: None,
+            joined: true,
+            running: None,
+            watch: None,
+            slow: Box::new([0; SLOW_COUNTERS]),
             arena_epoch: 0,
             code_pages_seen: 0,
             granted: 0,
@@ -209,14 +233,24 @@ impl Vcpu {
     /// Takes back write entries for pages that have become code pages. Called while the vCPU may not
     /// store, and before it may again.
     fn refresh_writes(&mut self) {
-        let count = self.machine.code_page_count.load(Ordering::Acquire);
-        if self.code_pages_seen == count {
+        if self.code_pages_seen == self.machine.code_pages.count() {
             return;
         }
-        for page in self.machine.code_pages_after(self.code_pages_seen) {
-            self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+        let (count, pages) = self.machine.code_pages.after(self.code_pages_seen);
+        match pages {
+            Some(pages) => {
+                for page in pages {
+                    self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+                }
+            }
+            None => self.soft.flush_all(),
         }
         self.code_pages_seen = count;
+    }
+
+    /// Gives up all write entries: the pages have become clean.
+    pub(crate) fn forget_writes(&mut self) {
+        self.soft.forget_writes();
     }
 
     /// The address after the current instruction. In a delay slot it is not known: what goes on works
