@@ -22,6 +22,9 @@ const PANIC_ENDS: &str = "panic=-1";
 /// How a machine is built and run.
 #[derive(Clone, Debug, Args)]
 pub struct MachineOptions {
+    /// Name of the machine, from which its network cards get their addresses
+    #[arg(long, value_name = "NAME", default_value = "myvmm")]
+    name: String,
     /// Memory: a number with K, M or G; without, M is meant
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
     mem: u64,
@@ -79,6 +82,7 @@ impl MachineOptions {
     /// Refuses a command line that the kernel would cut, and devices that cannot be.
     pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
         Ok(Config {
+            name: self.name.clone(),
             kernel,
             initrd,
             command_line: self.command_line(words)?,

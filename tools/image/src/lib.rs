@@ -2,10 +2,11 @@
 //!
 //! [`debian::prepare`] gets the packages with the host's own apt, as an ordinary user and without touching the host's
 //! packages, and lays a kernel and an initramfs into a cache; from then on it only looks whether they are still there.
-//! [`InitramfsBuilder`] makes other initramfs, as for a test that brings its own programs, and [`run_word`] makes a
+//! [`InitramfsBuilder`] makes other initramfs, as for a test that brings its own programs or those of other packages, and [`run_word`] makes a
 //! guest run a script and end. The crate prints nothing, and depends on nothing else of the project.
 #![forbid(unsafe_code)]
 
+pub mod addition;
 pub mod apt;
 mod base64;
 pub mod busybox;
@@ -19,6 +20,7 @@ mod program;
 mod progress;
 mod store;
 
+pub use addition::add_packages;
 pub use debian::{Flavour, Guest, Request};
 pub use error::Error;
 pub use initramfs::{InitramfsBuilder, run_word};
