@@ -200,5 +200,5 @@ fn elf_mode(target: Target, privilege: Status) -> Mode {
     let wide = Status::KX | Status::SX | Status::UX | Status::FR;
     let mut mode = Mode::empty();
     mode.set(Mode::BIG_ENDIAN, target.big_endian);
-    mode.with_status(if target.wide { privilege | wide } else { privilege })
+    mode.with_status(if target.abi.has_wide_registers() { privilege | wide } else { privilege })
 }

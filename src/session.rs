@@ -2,15 +2,15 @@
 //! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
 //! know what is booted.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use std::{io, mem};
 
 use anyhow::Context as _;
-use runtime::machine::{Control, Ending};
-use runtime::vm::{Config, Vm, VmError};
+use runtime::machine::Ending;
+use runtime::vm::{Config, Handle, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
 
@@ -76,8 +76,6 @@ pub struct Closing {
 /// What the main thread waits for.
 enum Event {
     Console(console::Event),
-    /// A machine starts, with these switches.
-    Started(Arc<Control>),
     /// The last machine has ended.
     Ended(Result<End, VmError>),
 }
@@ -112,8 +110,10 @@ impl Session {
             line: Arc::clone(&line),
             report: report.clone(),
             watch: Arc::clone(&watch),
+            machine: Arc::default(),
             events: events.clone(),
         };
+        let machine = Arc::clone(&course.machine);
         let first = course.build()?;
         let console = Console::open(line, &events)?;
         drop(events);
@@ -122,7 +122,7 @@ impl Session {
             .spawn(move || course.follow(first))
             .context("Cannot start a thread of the machine")?;
 
-        let stop = Desk { console: &console, happened, control: None }.wait();
+        let stop = Desk { console: &console, happened, machine }.wait();
         let is_terminal = console.is_terminal();
         drop(console);
         let seen = mem::take(&mut *seen.lock());
@@ -165,7 +165,15 @@ struct Course {
     line: Arc<Line>,
     report: Report,
     watch: Arc<Watch>,
+    machine: Current,
     events: Sender<Event>,
+}
+
+/// The machine that runs, if there is one. What it printed is whole only when nobody holds it any more.
+type Current = Arc<Mutex<Option<Handle>>>;
+
+fn current(machine: &Current) -> MutexGuard<'_, Option<Handle>> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Course {
@@ -198,10 +206,11 @@ impl Course {
 
     fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
         self.line.connect(vm.serial_input());
-        // Without a listener the process is about to end.
-        let _ = self.events.send(Event::Started(vm.control()));
+        *current(&self.machine) = Some(vm.handle());
         let observer = vm.observer();
-        let (ending, statistics) = vm.run()?;
+        let result = vm.run();
+        *current(&self.machine) = None;
+        let (ending, statistics) = result?;
         self.report.add(&statistics);
         self.watch.look(&observer);
         Ok(ending)
@@ -213,7 +222,7 @@ impl Course {
         match (ending, &seen.panic) {
             (_, Some(message)) => Some(End::Panicked(message.clone())),
             (Ending::Reset, None) if !seen.spoke => Some(End::Mute),
-            (Ending::Reset, None) => (!self.reboots).then_some(End::Reset),
+            (Ending::Reset | Ending::HostReset, None) => (!self.reboots).then_some(End::Reset),
             (Ending::PowerOff, None) => Some(End::PoweredOff),
             (Ending::Quit, None) => Some(End::Left),
         }
@@ -224,19 +233,15 @@ impl Course {
 struct Desk<'a> {
     console: &'a Console,
     happened: Receiver<Event>,
-    control: Option<Arc<Control>>,
+    machine: Current,
 }
 
 impl Desk<'_> {
     /// Answers what happens until something is the end.
-    fn wait(mut self) -> Stop {
+    fn wait(self) -> Stop {
         loop {
             let stop = match self.next() {
                 Some(Event::Ended(end)) => return Stop::Ended(end),
-                Some(Event::Started(control)) => {
-                    self.control = Some(control);
-                    continue;
-                }
                 Some(Event::Console(event)) => self.answer(event),
                 None => Some(Stop::Left),
             };
@@ -289,8 +294,9 @@ impl Desk<'_> {
 
     /// Ends the machine, and waits a while for its last words.
     fn end_machine(&self) {
-        let Some(control) = &self.control else { return };
-        control.end(Ending::Quit);
+        if let Some(machine) = &*current(&self.machine) {
+            machine.quit();
+        }
         while let Ok(event) = self.happened.recv_timeout(PATIENCE) {
             if matches!(event, Event::Ended(_)) {
                 return;

@@ -1,12 +1,12 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
-use translator::cpu::{Shared, alarm};
+use translator::cpu::alarm;
 use translator::mode::Mode;
 use translator::model::Model;
 
@@ -14,9 +14,12 @@ use crate::alarm_clock::AlarmClock;
 use crate::board::virt::COUNT_HZ;
 use crate::bus::Bus;
 use crate::cache::Cache;
+use crate::code_gate::{Alone, CodeGate, Running};
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
+use crate::doorbell::Doorbell;
 use crate::memory::{PageFlags, Ram};
+use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
 
 /// What keeps the time of a machine.
@@ -39,35 +42,6 @@ pub enum Exceptions {
     Host,
 }
 
-/// What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake it.
-#[derive(Default)]
-pub struct Doorbell {
-    /// The atomics that generated code reads.
-    pub shared: Shared,
-    sleeping: Mutex<()>,
-    woken: Condvar,
-}
-
-impl Doorbell {
-    /// Raises a reason to leave generated code, and wakes the vCPU if it sleeps.
-    pub fn ring(&self, reason: u32) {
-        self.shared.raise(reason);
-        // Taking the lock orders this against the sleeper's last look at the alarm.
-        drop(self.sleeping.lock());
-        self.woken.notify_all();
-    }
-
-    /// Sleeps until the bell rings, the alarm is already raised, or `limit` has passed.
-    pub fn sleep(&self, limit: Option<Duration>) {
-        let Ok(guard) = self.sleeping.lock() else { return };
-        let quiet = |_: &mut ()| self.shared.alarm.load(Ordering::Acquire) == 0;
-        match limit {
-            Some(limit) => drop(self.woken.wait_timeout_while(guard, limit, quiet)),
-            None => drop(self.woken.wait_while(guard, quiet)),
-        }
-    }
-}
-
 /// Why a machine stopped for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -76,8 +50,10 @@ pub enum Ending {
     PowerOff = 1,
     /// The guest asked for a reset.
     Reset = 2,
-    /// The person at the console asked for the end.
+    /// Someone outside asked for the end.
     Quit = 3,
+    /// Someone outside asked for a reset.
+    HostReset = 4,
 }
 
 /// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
@@ -125,6 +101,7 @@ impl Control {
             1 => Some(Ending::PowerOff),
             2 => Some(Ending::Reset),
             3 => Some(Ending::Quit),
+            4 => Some(Ending::HostReset),
             _ => None,
         }
     }
@@ -136,13 +113,13 @@ impl Control {
         }
     }
 
-    /// Pauses or resumes the machine.
-    pub fn set_paused(&self, paused: bool) {
+    /// Calls the vCPUs to stand still, or lets them go on; see [`Pausable`](crate::pause::Pausable).
+    pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
         self.ring_all();
     }
 
-    /// Whether the machine is paused.
+    /// Whether the vCPUs are to stand still.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
     }
@@ -207,12 +184,9 @@ pub struct Machine {
     pub control: Arc<Control>,
     /// Decoded and translated blocks.
     cache: Mutex<Cache>,
-    /// Held for reading by every vCPU that is in generated code, and for writing while a region of
-    /// the arena is emptied. It is taken before the cache's lock.
-    running_code: RwLock<()>,
-    /// How many threads want every vCPU out of generated code. It outlasts the alarm, which a vCPU may
-    /// take back just before it enters.
-    wanted_alone: AtomicU32,
+    /// Passed by every vCPU that runs guest code, and closed while a region of the arena is emptied or
+    /// a page becomes one of code. It is taken before the cache's lock.
+    gate: CodeGate,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
     /// The pages that code was made from since the machine started, in order: every vCPU takes its
@@ -230,7 +204,10 @@ pub struct Machine {
     pub exceptions: Exceptions,
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
-    started: Instant,
+    /// Stands still while the machine does.
+    watch: Stopwatch,
+    /// What Count is ahead of the clock on the vCPUs that agree about it.
+    count_offset: AtomicU32,
 }
 
 impl Machine {
@@ -281,15 +258,15 @@ impl Machine {
             alarm_clock,
             control,
             cache: Mutex::new(cache),
-            running_code: RwLock::new(()),
-            wanted_alone: AtomicU32::new(0),
+            gate: CodeGate::default(),
             arena_epoch: AtomicU64::new(0),
             code_pages: Mutex::default(),
             code_page_count: AtomicUsize::new(0),
             code_epoch: AtomicU64::new(0),
             clock,
             trace: None,
-            started: Instant::now(),
+            watch: Stopwatch::start(),
+            count_offset: AtomicU32::new(0),
         })
     }
 
@@ -305,24 +282,13 @@ impl Machine {
     }
 
     /// Lets a vCPU run guest code as long as the guard lives.
-    pub(crate) fn run_code(&self) -> RwLockReadGuard<'_, ()> {
-        loop {
-            let guard = self.running_code.read().unwrap_or_else(PoisonError::into_inner);
-            if self.wanted_alone.load(Ordering::SeqCst) == 0 {
-                return guard;
-            }
-            drop(guard);
-            std::thread::yield_now();
-        }
+    pub(crate) fn run_code(&self) -> Running<'_> {
+        self.gate.enter()
     }
 
     /// Waits until no vCPU runs guest code, and keeps it so as long as the guard lives.
-    pub(crate) fn stop_code(&self) -> RwLockWriteGuard<'_, ()> {
-        self.wanted_alone.fetch_add(1, Ordering::SeqCst);
-        self.control.ring_all();
-        let guard = self.running_code.write().unwrap_or_else(PoisonError::into_inner);
-        self.wanted_alone.fetch_sub(1, Ordering::SeqCst);
-        guard
+    pub(crate) fn stop_code(&self) -> Alone<'_> {
+        self.gate.close(|| self.control.ring_all())
     }
 
     /// Marks the page of `pa` as one that code is made from. When this returns, every later store to
@@ -339,6 +305,9 @@ impl Machine {
             pages.push(pa.page());
             self.code_page_count.store(pages.len(), Ordering::Release);
         }
+        // A device that does not see the flag has written before the bytes are read: see
+        // `WriteNotice::written`.
+        fence(Ordering::SeqCst);
     }
 
     /// The pages that became code pages after the first `seen`.
@@ -347,9 +316,49 @@ impl Machine {
         pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
-    /// CP0 Count steps since the machine started, by the host's clock.
+    /// How far Count is to be ahead of the clock on a vCPU whose guest has asked for `asked`.
+    ///
+    /// Where there are several vCPUs, a kernel writes Count to make them agree, each at the same moment as
+    /// well as it can (arch/mips/kernel/sync-r4k.c). A host that runs one of them later makes
+    /// milliseconds of that moment, and Linux takes a counter that is behind another for one that has
+    /// gone all the way round. So a value near to that of the others is taken for an attempt to be like
+    /// them, as KVM takes it with the time-stamp counter (`kvm_synchronize_tsc`).
+    pub(crate) fn agree_on_count(&self, asked: u32) -> u32 {
+        const NEAR: u32 = 10 * COUNT_HZ;
+        let agreed = self.count_offset.load(Ordering::Relaxed);
+        let distance = (asked.wrapping_sub(agreed) as i32).unsigned_abs();
+        if self.control.vcpus() > 1 && distance < NEAR {
+            return agreed;
+        }
+        self.set_count_offset(asked);
+        asked
+    }
+
+    /// From now on Count is this far ahead of the clock on the vCPUs that agree about it.
+    pub(crate) fn set_count_offset(&self, offset: u32) {
+        self.count_offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// CP0 Count steps since the machine started, by the host's clock, without those while the machine
+    /// stood still.
     pub fn host_ticks(&self) -> u64 {
         const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
-        self.started.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK
+        self.watch.nanoseconds() / NANOSECONDS_PER_TICK
+    }
+
+    /// How long the machine has run, by the host's clock.
+    pub fn run_time(&self) -> Duration {
+        self.watch.elapsed()
+    }
+
+    /// Makes devices and clock stand still, or lets them go on. Meanwhile no vCPU runs.
+    pub(crate) fn set_standing(&self, still: bool) {
+        if still {
+            self.bus.set_paused(true);
+            self.watch.stop();
+        } else {
+            self.watch.go_on();
+            self.bus.set_paused(false);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::{Cp0, Status};
@@ -23,14 +23,16 @@ use crate::device::virtio::block::Block;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
 use crate::device::virtio::{Transport, VirtioDevice};
+use crate::drive;
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
+use crate::pause::{Hold, Member, Pausable};
 use crate::trace::{Kinds, Trace};
-use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
+use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
 #[derive(Clone, Debug)]
@@ -102,6 +104,14 @@ pub enum VmError {
     /// The host gave no thread.
     #[error("Cannot start a thread of the machine")]
     Thread(#[source] std::io::Error),
+    /// The thread of a vCPU has panicked.
+    #[error("Internal error of vCPU {vcpu}: {what}; this is a bug of myvmm, please report it")]
+    Vcpu {
+        /// The number of the vCPU.
+        vcpu: usize,
+        /// What the panic said.
+        what: String,
+    },
 }
 
 impl Tracing {
@@ -113,11 +123,18 @@ impl Tracing {
 
 /// A machine that is ready to run.
 pub struct Vm {
-    machine: Arc<Machine>,
-    vcpus: Vec<Vcpu>,
+    handle: Handle,
     engine: Engine,
     serial_input: SerialInput,
     boot: Boot,
+}
+
+/// How other threads control a machine, from before it runs until after its end. Clones control the
+/// same machine.
+#[derive(Clone)]
+pub struct Handle {
+    machine: Arc<Machine>,
+    vcpus: Arc<Pausable<Vcpu>>,
 }
 
 struct Writer<'a>(&'a Ram);
@@ -168,18 +185,19 @@ impl Vm {
         let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let notice: Weak<Machine> = Arc::downgrade(&machine);
         dma.connect(notice);
-        let vcpus = (0..config.vcpus).map(|number| Vcpu::new(Arc::clone(&machine), number)).collect();
-        let mut vm = Self { machine, vcpus, engine: config.engine, serial_input: board.serial_input, boot };
+        let handle = Handle::new(machine);
+        let vm = Self { handle, engine: config.engine, serial_input: board.serial_input, boot };
         vm.set_boot_state();
         Ok(vm)
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
-    fn set_boot_state(&mut self) {
-        for vcpu in &mut self.vcpus {
-            vcpu.set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
+    fn set_boot_state(&self) {
+        let vcpus = &self.handle.vcpus;
+        for number in 0..vcpus.count() {
+            vcpus.member(number).set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
         }
-        let first = &mut self.vcpus[0];
+        let mut first = vcpus.member(0);
         first.cpu.pc = self.boot.entry.0;
         first.cpu.gpr[4] = self.boot.a0;
         first.cpu.gpr[5] = self.boot.a1.0;
@@ -193,7 +211,7 @@ impl Vm {
 
     /// A view of the machine that lasts beyond its end.
     pub fn observer(&self) -> Observer {
-        Observer::new(Arc::clone(&self.machine))
+        self.handle.observer()
     }
 
     /// The names of the kernel's file; a kernel that moves itself is no longer where they say.
@@ -201,35 +219,82 @@ impl Vm {
         &self.boot.symbols
     }
 
-    /// The machine's switches.
-    pub fn control(&self) -> Arc<Control> {
-        Arc::clone(&self.machine.control)
+    /// How other threads control the machine.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
-    /// Fails if the host starts no threads; the machine has then ended.
+    /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
-        let control = self.control();
-        let engine = self.engine;
-        let threads: Result<Vec<_>, _> = self
-            .vcpus
-            .into_iter()
-            .map(|mut vcpu| {
-                let name = format!("vcpu{}", vcpu.number);
-                thread::Builder::new().name(name).spawn(move || {
-                    drive(&mut vcpu, engine);
-                    vcpu.take_statistics()
-                })
-            })
-            .collect();
-        if threads.is_err() {
-            control.end(Ending::Quit);
-        }
-        let threads = threads.map_err(VmError::Thread)?;
-        let statistics = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let Self { handle, engine, .. } = self;
+        let control = Arc::clone(&handle.machine.control);
+        let statistics = drive::threads(&control, handle.vcpus, engine)?;
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
+    }
+}
+
+impl Handle {
+    fn new(machine: Arc<Machine>) -> Self {
+        let vcpu = |number| Member {
+            cell: Vcpu::new(Arc::clone(&machine), number),
+            control: Arc::clone(&machine.control),
+            number,
+        };
+        let members: Vec<_> = (0..machine.control.vcpus()).map(vcpu).collect();
+        let standing = Arc::clone(&machine);
+        let vcpus = Pausable::new(members, Box::new(move |still| standing.set_standing(still)));
+        Self { machine, vcpus }
+    }
+
+    /// Makes the machine stand still until [`Handle::resume`], and returns when it does: every vCPU is at
+    /// a settled point, every device has finished the request in hand, and the guest's Count and timers
+    /// stand still. The real-time clock shows the host's time and goes on. Gives whether that is new.
+    pub fn pause(&self) -> bool {
+        self.vcpus.pause()
+    }
+
+    /// Lets a paused machine go on. Gives whether it was paused.
+    pub fn resume(&self) -> bool {
+        self.vcpus.resume()
+    }
+
+    /// Whether the machine is paused.
+    pub fn is_paused(&self) -> bool {
+        self.vcpus.is_paused()
+    }
+
+    /// Makes the machine stand still as long as the hold lives, paused or not, and gives access to its
+    /// vCPUs meanwhile.
+    pub fn hold(&self) -> Hold<Vcpu> {
+        self.vcpus.hold()
+    }
+
+    /// Ends the machine at once, without a word to the guest.
+    pub fn quit(&self) {
+        self.machine.control.end(Ending::Quit);
+    }
+
+    /// Ends the machine as if someone had pressed its reset button: whoever runs it may build it anew.
+    pub fn reset(&self) {
+        self.machine.control.end(Ending::HostReset);
+    }
+
+    /// Why the machine ended, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.machine.control.ending()
+    }
+
+    /// A view of the machine that lasts beyond its end.
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.machine))
+    }
+
+    /// How long the machine has run, without the time that it stood still.
+    pub fn run_time(&self) -> Duration {
+        self.machine.run_time()
     }
 }
 
@@ -267,39 +332,11 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     if boot.target.big_endian {
         return Err(wrong("big-endian", "little-endian"));
     }
-    if boot.target.wide && !config.model.wide {
+    if boot.target.abi.has_wide_registers() && !config.model.wide {
         return Err(wrong("64-bit", "32-bit"));
     }
     Ok(boot)
 }
 
-/// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
-/// earlier.
-const TURN: u64 = 1 << 30;
-
-/// Runs one vCPU until the machine ends.
-fn drive(vcpu: &mut Vcpu, engine: Engine) {
-    let control = Arc::clone(&vcpu.machine.control);
-    let mut running = vcpu.number == 0;
-    while control.ending().is_none() {
-        if let Some(address) = control.take_start(vcpu.number) {
-            vcpu.start(address);
-            running = true;
-        }
-        if !running || control.is_paused() {
-            vcpu.stand_by();
-            continue;
-        }
-        match vcpu.run(engine, TURN) {
-            Outcome::Halted => control.end(Ending::PowerOff),
-            Outcome::Wait => {
-                while !vcpu.is_wakeable() && !vcpu.has_alarm() {
-                    vcpu.sleep();
-                }
-            }
-            Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
-            // The guest has handlers of its own.
-            Outcome::SystemCall | Outcome::Exception(_) => {}
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,25 @@ mod tests {
         }
     }
 
+    /// Lines of everything that means something, in every order, are read or refused with a line.
+    #[test]
+    fn nothing_panics() {
+        const PIECES: [&str; 12] =
+            [SLICE, BINARY, "=", "#", "\n", " ", "100", "-1", "99999999999999999999", "a.s", "\u{e9}", "\0"];
+        let mut state = 1u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(PIECES[(state >> 33) as usize % PIECES.len()]);
+            }
+            is_config(&text);
+            if let Err(Refused(error)) = parse(Path::new("x"), &text) {
+                assert!(error.starts_with("x:"), "{text:?}: {error}");
+            }
+        }
+    }
+
     #[test]
     fn programs_are_no_configurations() {
         for text in ["main: li $v0, 10", "", "# nothing", "x = 5\nmain: syscall", ".eqv A = 1"] {

@@ -2,9 +2,14 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use runtime::program::Until;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// How long a program that waits for input goes without a look whether it is to stand still.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Standard input. Clones share it.
 #[derive(Clone)]
@@ -28,18 +33,20 @@ impl Input {
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Takes what is asked for; `None` if it is not there yet.
+    /// Takes what is asked for; `None` if it is not there yet and others can run, or the program is to stand still.
     ///
     /// # Errors
     /// Fails if the host does.
-    pub fn read(&self, until: Until) -> io::Result<Option<Vec<u8>>> {
+    pub fn read(&self, until: Until, is_called: &dyn Fn() -> bool) -> io::Result<Option<Vec<u8>>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(length) = inner.length(until) {
                 return Ok(Some(inner.buffer.drain(..length).collect()));
             }
-            if inner.may_wait && !is_there()? {
-                return Ok(None);
+            while !is_there(if inner.may_wait { Duration::ZERO } else { PATIENCE })? {
+                if inner.may_wait || is_called() {
+                    return Ok(None);
+                }
             }
             inner.fill()?;
         }
@@ -74,9 +81,12 @@ impl Inner {
     }
 }
 
-/// Whether a read would not wait.
-fn is_there() -> io::Result<bool> {
+/// Whether a read would not wait, after at most `patience` under a second.
+fn is_there(patience: Duration) -> io::Result<bool> {
     let stdin = io::stdin();
     let mut wanted = [PollFd::new(&stdin, PollFlags::IN)];
-    Ok(poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+    match poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() })) {
+        Err(Errno::INTR) => Ok(false),
+        ready => Ok(ready? > 0),
+    }
 }

@@ -147,8 +147,9 @@ impl Sources for Files {
         let bytes = read(&place).map_err(|Refused(error)| {
             Unreadable(error.split_once(": ").map_or(error.clone(), |(_, reason)| reason.to_owned()))
         })?;
-        // Old programs have comments in Latin-1.
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // Old programs are in Latin-1, whose bytes are the first characters of Unicode.
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
         Ok(Text { name: place.display().to_string(), text })
     }
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use std::sync::{Arc, MutexGuard};
+
+use runtime::pause::Pausable;
 use runtime::program::{Console, End, ProgramVm, Turn, Until};
 use runtime::schedule::{Guest, Progress};
 use runtime::snapshot::file;
@@ -34,6 +37,8 @@ pub struct Terminal {
     pub port: Port,
     /// Where it reads.
     pub input: Input,
+    /// Whether the program is to stand still rather than wait for input.
+    pub is_called: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Console for Terminal {
@@ -44,14 +49,16 @@ impl Console for Terminal {
     fn read(&mut self, until: Until) -> io::Result<Option<Vec<u8>>> {
         // What is asked must be seen before it is answered.
         self.port.flush()?;
-        self.input.read(until)
+        self.input.read(until, &self.is_called)
     }
 }
 
 /// A program that is run to its end.
 pub struct Player {
-    /// The program.
-    pub vm: ProgramVm,
+    /// The programs of the session.
+    programs: Arc<Pausable<ProgramVm>>,
+    /// Which of them this is.
+    number: usize,
     /// Its console.
     pub terminal: Terminal,
     /// How dumps are printed.
@@ -71,8 +78,7 @@ impl Guest for Player {
     fn run(&mut self, slice: u64) -> Progress {
         let started = Instant::now();
         self.slices += 1;
-        self.vm.grant(slice);
-        let progress = self.play();
+        let progress = self.play(slice);
         self.busy += started.elapsed();
         if started.duration_since(self.shown) > VISIBLE_DELAY {
             self.shown = started;
@@ -85,92 +91,123 @@ impl Guest for Player {
 
 impl Player {
     /// A program at its start, or where its snapshot was taken.
-    pub fn new(vm: ProgramVm, terminal: Terminal, format: DumpFormat, colour: bool) -> Self {
+    pub fn new(
+        programs: Arc<Pausable<ProgramVm>>,
+        number: usize,
+        terminal: Terminal,
+        format: DumpFormat,
+        colour: bool,
+    ) -> Self {
         let (slices, busy, failure, shown) = (0, Duration::ZERO, 0, Instant::now());
-        Self { vm, terminal, format, colour, slices, busy, failure, shown }
+        Self { programs, number, terminal, format, colour, slices, busy, failure, shown }
     }
 
-    fn play(&mut self) -> Progress {
+    /// The program, when it does not run.
+    pub fn vm(&self) -> MutexGuard<'_, ProgramVm> {
+        self.programs.member(self.number)
+    }
+
+    /// Runs a slice. A pause within it makes no difference to the program: it goes on with the same slice.
+    fn play(&mut self, slice: u64) -> Progress {
+        let programs = Arc::clone(&self.programs);
+        let mut is_granted = false;
+        while let Some(mut vm) = programs.enter(self.number) {
+            if !std::mem::replace(&mut is_granted, true) {
+                vm.grant(slice);
+            }
+            if let Some(progress) = self.play_until_called(&mut vm) {
+                return progress;
+            }
+        }
+        Progress::Ended
+    }
+
+    /// How the program goes on; `None` if someone wants it to stand still first.
+    fn play_until_called(&mut self, vm: &mut ProgramVm) -> Option<Progress> {
         loop {
-            match self.vm.run(&mut self.terminal) {
-                Turn::Slice => return Progress::Ready,
+            match vm.run(&mut self.terminal) {
+                Turn::Slice => return Some(Progress::Ready),
+                Turn::Called | Turn::Waiting(_) if self.programs.is_called(self.number) => return None,
+                Turn::Called => {}
                 Turn::Waiting(limit) => {
                     // As above.
                     let _ = self.terminal.port.flush();
-                    return Progress::Waiting(limit);
+                    return Some(Progress::Waiting(limit));
                 }
-                Turn::Para(para) => self.answer(para),
-                Turn::Notice(notice) => self.say(&notice.to_string()),
+                Turn::Para(para) => self.answer(vm, para),
+                Turn::Notice(notice) => self.say(vm, &notice.to_string()),
                 Turn::Ended => {
-                    self.conclude();
-                    return Progress::Ended;
+                    self.conclude(vm);
+                    return Some(Progress::Ended);
                 }
             }
         }
     }
 
-    fn answer(&mut self, para: Para) {
+    fn answer(&mut self, vm: &mut ProgramVm, para: Para) {
         match para {
-            Para::DumpProcessorState => self.dump(),
-            Para::Snapshot(name) => self.snapshot(&name.into()),
+            Para::DumpProcessorState => self.dump(vm),
+            Para::Snapshot(name) => self.snapshot(vm, &name.into()),
             Para::Migrate(host) => {
-                let here = self.vm.here();
-                self.say(&format!(
-                    "MIGRATE {host}: this myvmm cannot migrate yet; the program goes on{here}"
-                ));
+                let here = vm.here();
+                self.say(
+                    vm,
+                    &format!("MIGRATE {host}: this myvmm cannot migrate yet; the program goes on{here}"),
+                );
             }
         }
     }
 
-    fn dump(&mut self) {
-        let (now, before) = self.vm.dump();
+    fn dump(&mut self, vm: &mut ProgramVm) {
+        let (now, before) = vm.dump();
         let text = match self.format {
             DumpFormat::Text => now.text(before.as_ref(), self.colour),
             DumpFormat::Json => now.json(before.as_ref()) + "\n",
         };
         if let Err(error) = self.terminal.port.write_lines(&text) {
-            self.say(&format!("Cannot print the processor state: {}", reason(&error)));
+            self.say(vm, &format!("Cannot print the processor state: {}", reason(&error)));
         }
     }
 
-    fn snapshot(&mut self, path: &PathBuf) {
-        let bytes = self.vm.snapshot();
+    fn snapshot(&mut self, vm: &mut ProgramVm, path: &PathBuf) {
+        let bytes = vm.snapshot();
         if let Err(error) = file::write(path, &bytes) {
             self.failure = exit::REFUSED;
-            let (name, here) = (Path::new(path).display(), self.vm.here());
-            self.say(&format!("SNAPSHOT {name}: {}; the program goes on{here}", reason(&error)));
+            let (name, here) = (Path::new(path).display(), vm.here());
+            self.say(vm, &format!("SNAPSHOT {name}: {}; the program goes on{here}", reason(&error)));
         }
     }
 
     /// Tells why the program ended, if it did not mean to.
-    fn conclude(&mut self) {
+    fn conclude(&mut self, vm: &ProgramVm) {
         if let Err(error) = self.terminal.port.close() {
             self.failure = exit::FAILED;
-            self.say(&format!("Cannot print what the program prints: {}", reason(&error)));
+            self.say(vm, &format!("Cannot print what the program prints: {}", reason(&error)));
         }
-        let mars = self.vm.image().options.compat == Compat::Mars;
-        let what = match self.vm.end() {
+        let mars = vm.image().options.compat == Compat::Mars;
+        let what = match vm.end() {
             // MARS takes it for an end like any other.
             Some(End::RanOff(_)) if mars => return,
             Some(End::Fault(fault) | End::Halted(fault) | End::RanOff(fault)) => fault.to_string(),
             Some(End::Console(error)) => format!("The console failed: {}", reason(error)),
             Some(End::Exit(_) | End::Returned) | None => return,
         };
-        self.say(&what);
+        self.say(vm, &what);
     }
 
     /// A sentence to the user, after what the program has printed so far.
-    fn say(&mut self, what: &str) {
+    fn say(&mut self, vm: &ProgramVm, what: &str) {
         // What cannot be printed is reported at the end.
         let _ = self.terminal.port.flush();
-        eprintln!("myvmm: {}: {what}", self.vm.image().name);
+        eprintln!("myvmm: {}: {what}", vm.image().name);
     }
 
     /// The exit code that this program asks for.
     pub fn exit_code(&self) -> u8 {
-        let own = match self.vm.end() {
+        let vm = self.vm();
+        let own = match vm.end() {
             Some(End::Exit(code)) => *code as u8,
-            Some(End::RanOff(_)) if self.vm.image().options.compat == Compat::Mars => 0,
+            Some(End::RanOff(_)) if vm.image().options.compat == Compat::Mars => 0,
             Some(End::Returned) | None => 0,
             Some(End::RanOff(_) | End::Fault(_) | End::Halted(_)) => exit::PANICKED,
             Some(End::Console(_)) => exit::FAILED,

@@ -1,9 +1,11 @@
 //! All programs of a command from start to end, and what is told afterwards.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use runtime::pause::{Member, Pausable};
 use runtime::program::{ProgramVm, RestoreError};
 use runtime::schedule;
 use runtime::vcpu::Engine;
@@ -38,13 +40,18 @@ impl Session {
     pub fn run(&self, programs: Vec<Loaded>) -> anyhow::Result<ExitCode> {
         let (input, output) = (Input::new(programs.len() == 1), Output::new());
         let names: Vec<String> = programs.iter().map(|program| program.image.name.clone()).collect();
-        let mut players = Vec::new();
-        for (number, program) in programs.into_iter().enumerate() {
+        let vms = programs.into_iter().map(|program| self.build(program));
+        let programs = pausable(vms.collect::<anyhow::Result<_>>()?);
+        let player = |number| {
             let prefix = self.prefix.then(|| prefix(&names, number));
-            let terminal = Terminal { port: output.port(number, prefix), input: input.clone() };
-            let vm = self.build(program)?;
-            players.push(Player::new(vm, terminal, self.dump_format, output.is_terminal));
-        }
+            let is_called = {
+                let programs = Arc::clone(&programs);
+                Box::new(move || programs.is_called(number))
+            };
+            let terminal = Terminal { port: output.port(number, prefix), input: input.clone(), is_called };
+            Player::new(Arc::clone(&programs), number, terminal, self.dump_format, output.is_terminal)
+        };
+        let mut players: Vec<_> = (0..names.len()).map(player).collect();
         let started = Instant::now();
         if self.threads {
             schedule::threads(&mut players, self.slice).context("Cannot start a thread for each program")?;
@@ -68,6 +75,12 @@ impl Session {
             error => Refused(format!("{}: {}", path.display(), sentence(&error))).into(),
         })
     }
+}
+
+/// The programs as machines that stand still together. They have no devices, and count their time in instructions.
+fn pausable(vms: Vec<ProgramVm>) -> Arc<Pausable<ProgramVm>> {
+    let members = vms.into_iter().map(|vm| Member { control: vm.control(), cell: vm, number: 0 });
+    Pausable::new(members, Box::new(|_| {}))
 }
 
 /// An error with its causes.
@@ -98,11 +111,12 @@ fn statistics(players: &[Player], elapsed: Duration) {
         "program", "instructions", "slices", "blocks", "translated", "exceptions", "seconds"
     );
     for player in players {
-        let statistics = player.vm.statistics();
+        let vm = player.vm();
+        let statistics = vm.statistics();
         eprintln!(
             "{:<24} {:>15} {:>10} {:>8} {:>10} {:>10} {:>9.3}",
-            player.vm.image().name,
-            player.vm.retired(),
+            vm.image().name,
+            vm.retired(),
             player.slices,
             statistics.decoded,
             statistics.translated,
@@ -111,6 +125,6 @@ fn statistics(players: &[Player], elapsed: Duration) {
         );
     }
     let busy: Duration = players.iter().map(|player| player.busy).sum();
-    let all: u64 = players.iter().map(|player| player.vm.retired()).sum();
+    let all: u64 = players.iter().map(|player| player.vm().retired()).sum();
     eprintln!("{:<24} {all:>15} {:>52.3} of {:.3}", "all", busy.as_secs_f64(), elapsed.as_secs_f64());
 }

@@ -50,6 +50,7 @@ pub fn run(vm: &mut ProgramVm, console: &mut Memory, slice: u64, limit: u64) {
         loop {
             match vm.run(console) {
                 Turn::Slice | Turn::Ended => break,
+                Turn::Called => {}
                 Turn::Para(Para::DumpProcessorState) => {
                     vm.dump();
                 }

@@ -1,7 +1,9 @@
 //! Programs in assembly as a whole: files with their expectations, turns, snapshots, and SPIM as the oracle.
 
+mod binaries;
 mod cli;
 mod files;
+mod fuzz;
 mod harness;
 mod players;
 mod snapshot;

@@ -1,10 +1,14 @@
 //! Snapshots: taken anywhere, they lead to the same end under either engine, and nothing but a whole snapshot of the
 //! same program is taken.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use runtime::program::{Image, ProgramVm};
 use runtime::vcpu::Engine;
+use tempfile::TempDir;
 use translator::asm::{Compat, Cpu, Endian, Options};
 
 use crate::harness::{Dice, ENGINES, Memory, assemble, ending, run, setting};
@@ -41,28 +45,107 @@ fn options(dice: &mut Dice) -> Options {
     }
 }
 
+/// A program that is stopped somewhere, with the rest of its input and the file that it works on.
+struct Stopped {
+    snapshot: Vec<u8>,
+    console: Memory,
+    file: Option<Vec<u8>>,
+}
+
+impl Stopped {
+    /// Runs in short slices to the settled point after about `at` instructions.
+    fn new(vm: &mut ProgramVm, console: &mut Memory, slice: u64, at: u64, directory: &Path) -> Self {
+        run(vm, console, slice, at);
+        let file = fs::read(directory.join(generate::FILE)).ok();
+        Self { snapshot: vm.snapshot(), console: console.clone(), file }
+    }
+
+    /// Makes the file what it was.
+    fn put_back(&self, directory: &Path) {
+        if let Some(bytes) = &self.file {
+            fs::write(directory.join(generate::FILE), bytes).unwrap();
+        }
+    }
+}
+
 fn check(seed: u64) {
     let mut dice = Dice::new(seed);
     let options = options(&mut dice);
-    let image = assemble("random.s", &generate::program(seed).text, options);
-    let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), Memory::default());
+    let directory = TempDir::new().unwrap();
+    let program = generate::program(seed);
+    let image = assemble("random.s", &program.text_in(directory.path()), options);
+    let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
+    let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
     let length = expected.registers.instructions;
     for _ in 0..4 {
         let (at, first, second) = (dice.below(length.max(1)), dice.pick(&ENGINES), dice.pick(&ENGINES));
         let case = format!("seed {seed}, snapshot after {at} of {length} by {first:?}, then {second:?}");
-        let mut console = Memory::default();
+        let mut console = fresh();
         let mut vm = ProgramVm::new(image.clone(), first).unwrap();
-        run(&mut vm, &mut console, 1 + dice.below(50), at);
-        let snapshot = vm.snapshot();
-        assert_same(&case, &finish(vm, console.clone()), &expected);
-        let resumed = ProgramVm::resume(image.clone(), second, &snapshot).unwrap();
-        assert_same(&case, &finish(resumed, console), &expected);
+        let stopped = Stopped::new(&mut vm, &mut console, 1 + dice.below(50), at, directory.path());
+        assert_same(&case, &finish(vm, console), &expected);
+        stopped.put_back(directory.path());
+        let resumed = ProgramVm::resume(image.clone(), second, &stopped.snapshot).unwrap();
+        assert_same(&case, &finish(resumed, stopped.console), &expected);
     }
 }
 
 #[test]
 fn a_snapshot_anywhere_leads_to_the_same_end() {
     (1..=setting("MYVMM_PROGRAM_SNAPSHOTS", 40)).for_each(check);
+}
+
+/// The program with a request for a snapshot before its last instructions.
+fn with_snapshot_at_end(text: &str, path: &Path) -> String {
+    let request = format!("        SNAPSHOT {}\n", path.display());
+    let text = text.replace("        jr $s7\n", &format!("{request}        jr $s7\n"));
+    text.replace("        li $v0, 10\n", &format!("{request}        li $v0, 10\n"))
+}
+
+/// Stops a random program anywhere, and lets a new process with another engine run the rest, which takes a snapshot at
+/// the end. That must be what the program is at its end if nothing stops it.
+fn check_in_new_process(seed: u64) {
+    let mut dice = Dice::new(seed);
+    let options = options(&mut dice);
+    let directory = TempDir::new().unwrap();
+    let (source, start, end) = (
+        directory.path().join("random.s"),
+        directory.path().join("start.snapshot"),
+        directory.path().join("end.snapshot"),
+    );
+    let program = generate::program(seed);
+    let text = with_snapshot_at_end(&program.text_in(directory.path()), &end);
+    fs::write(&source, &text).unwrap();
+    let image = assemble("random.s", &text, options);
+    let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
+    let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
+    let (first, second, name) =
+        dice.pick(&[(Engine::Interpreter, Engine::Jit, "jit"), (Engine::Jit, Engine::Interpreter, "interp")]);
+    // The request for the snapshot and what comes behind it are left to the new process.
+    let at = dice.below(expected.registers.instructions - 6);
+    let case = format!("seed {seed}, snapshot after {at} by {first:?}, then a process with {name}");
+
+    let mut vm = ProgramVm::new(image.clone(), first).unwrap();
+    let stopped = Stopped::new(&mut vm, &mut fresh(), 1 + dice.below(50), at, directory.path());
+    fs::write(&start, &stopped.snapshot).unwrap();
+    fs::write(directory.path().join("input"), &stopped.console.input).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_myvmm"))
+        .args(["-v".as_ref(), source.as_os_str(), "-s".as_ref(), start.as_os_str()])
+        .args(["--cpu", if options.cpu == Cpu::Mips64r2 { "mips64r2" } else { "mips32r2" }])
+        .args(["--endian", if options.endian == Endian::Big { "big" } else { "little" }])
+        .args(["--compat", "spim", "--engine", name, "--slice", &(1 + dice.below(1000)).to_string()])
+        .stdin(fs::File::open(directory.path().join("input")).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+    let printed = [stopped.console.output, output.stdout].concat();
+    let resumed = ProgramVm::resume(image, second, &fs::read(end).unwrap()).unwrap();
+    assert_same(&case, &finish(resumed, Memory { input: Vec::new(), output: printed }), &expected);
+}
+
+#[test]
+fn a_new_process_goes_on_from_a_snapshot_anywhere() {
+    (1..=setting("MYVMM_PROGRAM_SNAPSHOTS", 40)).for_each(check_in_new_process);
 }
 
 fn small(text: &str, options: Options) -> Arc<Image> {

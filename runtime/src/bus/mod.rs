@@ -116,6 +116,13 @@ impl Bus {
         }
     }
 
+    /// Makes every device stand still, or lets it go on.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        for slot in &self.slots {
+            slot.device.set_paused(paused);
+        }
+    }
+
     /// The name and window of every device, by rising address.
     pub fn windows(&self) -> impl Iterator<Item = (&str, Window)> {
         self.slots.iter().map(|slot| (slot.name.as_str(), slot.window))

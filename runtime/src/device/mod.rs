@@ -61,6 +61,10 @@ pub trait Device: Send {
 
     /// Returns to the state after power-on.
     fn reset(&mut self);
+
+    /// While it is paused, a device does nothing of its own accord: it changes neither its state nor
+    /// an interrupt line nor memory. Nothing is to be done for one that only answers vCPUs.
+    fn set_paused(&mut self, _paused: bool) {}
 }
 
 /// A device as the bus holds it: touched by many vCPU threads at once.
@@ -76,6 +80,9 @@ pub trait SharedDevice: Send + Sync {
 
     /// See [`Device::reset`].
     fn reset(&self);
+
+    /// See [`Device::set_paused`].
+    fn set_paused(&self, _paused: bool) {}
 }
 
 impl<D: Device + ?Sized> SharedDevice for Mutex<D> {
@@ -89,6 +96,10 @@ impl<D: Device + ?Sized> SharedDevice for Mutex<D> {
 
     fn reset(&self) {
         lock(self).reset();
+    }
+
+    fn set_paused(&self, paused: bool) {
+        lock(self).set_paused(paused);
     }
 }
 

@@ -88,6 +88,7 @@ pub struct Rtc {
     line: IrqLine,
     itself: Weak<Mutex<Self>>,
     watched: bool,
+    paused: bool,
 }
 
 impl Rtc {
@@ -95,7 +96,8 @@ impl Rtc {
     pub fn new(clock: WallClock, line: IrqLine) -> Arc<Mutex<Self>> {
         Arc::new_cyclic(|itself| {
             let itself = Weak::clone(itself);
-            Mutex::new(Self { state: State::default(), clock, line, itself, watched: false })
+            let (state, watched, paused) = (State::default(), false, false);
+            Mutex::new(Self { state, clock, line, itself, watched, paused })
         })
     }
 
@@ -126,6 +128,9 @@ impl Rtc {
 
     /// How long the alarm's thread may sleep; `None` when it is no longer needed.
     fn nap(&mut self) -> Option<Duration> {
+        if self.paused {
+            return Some(ALARM_NAP);
+        }
         self.settle();
         self.watched = self.state.armed;
         let left = Duration::from_nanos(self.state.alarm.saturating_sub(self.now()));
@@ -212,6 +217,15 @@ impl Device for Rtc {
     fn reset(&mut self) {
         self.state = State::default();
         self.settle();
+    }
+
+    /// The time shown is the host's, and goes on; an alarm whose time has come meanwhile goes off
+    /// afterwards.
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        if !paused {
+            self.settle();
+        }
     }
 }
 

@@ -330,6 +330,8 @@ pub struct Uart {
     room: Arc<Condvar>,
     /// The input queue had no room when last looked at, so that somebody may wait for it.
     full: bool,
+    /// While it is paused, nothing is received.
+    paused: bool,
 }
 
 impl Uart {
@@ -346,7 +348,15 @@ impl Uart {
     ) -> (Arc<Mutex<Self>>, SerialInput) {
         let room = Arc::new(Condvar::new());
         let waker = Arc::clone(&room);
-        let uart = Self { state: State::default(), register_shift, line, output, room: waker, full: false };
+        let uart = Self {
+            state: State::default(),
+            register_shift,
+            line,
+            output,
+            room: waker,
+            full: false,
+            paused: false,
+        };
         let uart = Arc::new(Mutex::new(uart));
         let input = SerialInput { uart: Arc::downgrade(&uart), room };
         (uart, input)
@@ -354,6 +364,9 @@ impl Uart {
 
     /// Takes as much of `bytes` as the queue has room for; returns how many.
     fn receive(&mut self, bytes: &[u8]) -> usize {
+        if self.paused {
+            return 0;
+        }
         let taken = bytes.len().min(QUEUE_DEPTH.saturating_sub(self.state.queued.len()));
         self.state.queued.extend(&bytes[..taken]);
         self.state.refill();
@@ -459,6 +472,11 @@ impl Device for Uart {
         let queued = std::mem::take(&mut self.state.queued);
         self.state = State { queued, ..State::default() };
         self.settle();
+    }
+
+    fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.room.notify_all();
     }
 }
 

@@ -3,18 +3,39 @@
 
 use std::path::Path;
 
-use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 use translator::addr::{Pa, Va};
 
 use super::symbols::Symbols;
 use super::{LoadError, RamWriter};
 use crate::device::Window;
 
+/// The convention that a program's procedures follow, which says how wide registers and addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abi {
+    /// Everything has 32 bits; FPU registers come in pairs, if they are not `wide_floats`.
+    O32 {
+        /// Whether FPU registers have 64 bits all the same (`-mfp64`).
+        wide_floats: bool,
+    },
+    /// Registers of 64 bits and addresses of 32.
+    N32,
+    /// Everything has 64 bits.
+    N64,
+}
+
+impl Abi {
+    /// Whether registers have 64 bits.
+    pub fn has_wide_registers(self) -> bool {
+        matches!(self, Abi::N32 | Abi::N64)
+    }
+}
+
 /// What a program asks of the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// ELF64 rather than ELF32.
-    pub wide: bool,
+    /// The calling convention.
+    pub abi: Abi,
     /// Most significant byte first.
     pub big_endian: bool,
 }
@@ -56,7 +77,7 @@ impl<'a> Image<'a> {
         }
         let elf = object::File::parse(bytes).map_err(|error| damaged(file, &error))?;
         check_kind(file, &elf)?;
-        let target = Target { wide: elf.is_64(), big_endian: !elf.is_little_endian() };
+        let target = Target { abi: abi(&elf), big_endian: !elf.is_little_endian() };
         let entry = extend(target, elf.entry());
         let segments = segments(file, &elf, target)?;
         Ok(Self { file, target, entry, segments, symbols: symbols(&elf, target) })
@@ -117,7 +138,7 @@ fn damaged(file: &Path, reason: &dyn ToString) -> LoadError {
 }
 
 fn check_kind(file: &Path, elf: &object::File<'_>) -> Result<(), LoadError> {
-    if !matches!(elf.architecture(), Architecture::Mips | Architecture::Mips64) {
+    if !matches!(elf.architecture(), Architecture::Mips | Architecture::Mips64 | Architecture::Mips64_N32) {
         let found = format!("{:?}", elf.architecture());
         return Err(LoadError::WrongMachine { file: file.to_owned(), found, wanted: "MIPS".to_owned() });
     }
@@ -127,8 +148,26 @@ fn check_kind(file: &Path, elf: &object::File<'_>) -> Result<(), LoadError> {
     Ok(())
 }
 
+fn abi(elf: &object::File<'_>) -> Abi {
+    match elf.architecture() {
+        Architecture::Mips64_N32 => Abi::N32,
+        _ if elf.is_64() => Abi::N64,
+        _ => Abi::O32 { wide_floats: has_wide_floats(elf).unwrap_or(false) },
+    }
+}
+
+/// Whether the program says that FPU registers have 64 bits: byte 7 of `.MIPS.abiflags` is `fp_abi`, with
+/// `Val_GNU_MIPS_ABI_FP_64` and `_64A` (GNU binutils, `include/elf/mips.h`).
+fn has_wide_floats(elf: &object::File<'_>) -> Option<bool> {
+    const FP_ABI: usize = 7;
+    const FP_64: u8 = 6;
+    const FP_64A: u8 = 7;
+    let flags = elf.section_by_name(".MIPS.abiflags")?.data().ok()?;
+    Some(matches!(*flags.get(FP_ABI)?, FP_64 | FP_64A))
+}
+
 fn extend(target: Target, address: u64) -> Va {
-    Va(if target.wide { address } else { address as u32 as i32 as u64 })
+    Va(if target.abi == Abi::N64 { address } else { address as u32 as i32 as u64 })
 }
 
 fn segments<'a>(file: &Path, elf: &object::File<'a>, target: Target) -> Result<Vec<Segment<'a>>, LoadError> {

@@ -1,12 +1,14 @@
 //! How devices reach guest RAM: bounds-checked copies, and the one notice that a device's write gives.
 //! It must not know any device, nor what is made from the pages that it writes.
 
+use std::fs::File;
 use std::sync::{Arc, OnceLock, Weak};
 
+use rustix::io::Errno;
 use thiserror::Error;
 use translator::addr::Pa;
 
-use super::Ram;
+use super::{Direction, Ram};
 
 /// Who is told that a device wrote to RAM, because it keeps something made from the bytes.
 pub trait WriteNotice: Send + Sync {
@@ -66,10 +68,34 @@ impl Dma {
     /// # Errors
     /// Copies nothing unless all of it fits in one bank of RAM.
     pub fn write(&self, pa: Pa, from: &[u8]) -> Result<(), OutsideRam> {
-        let bytes = from.len() as u64;
-        self.inner.ram.write(pa, from).ok_or(OutsideRam { pa, bytes })?;
-        self.give_notice(pa, bytes);
+        self.write_unnoticed(pa, from)?;
+        self.give_notice(pa, from.len() as u64);
         Ok(())
+    }
+
+    /// Copies to RAM, as a part of a change of which [`Dma::give_notice`] is called when it is done.
+    ///
+    /// # Errors
+    /// Copies nothing unless all of it fits in one bank of RAM.
+    pub fn write_unnoticed(&self, pa: Pa, from: &[u8]) -> Result<(), OutsideRam> {
+        let bytes = from.len() as u64;
+        self.inner.ram.write(pa, from).ok_or(OutsideRam { pa, bytes })
+    }
+
+    /// Moves bytes between a file and RAM, as [`Ram::transfer`] says. Of what comes to RAM no notice is
+    /// given: [`Dma::give_notice`] must be called when it is there.
+    ///
+    /// # Errors
+    /// As [`Ram::transfer`].
+    pub fn transfer_unnoticed(
+        &self,
+        file: &File,
+        place: u64,
+        runs: &[(Pa, usize)],
+        direction: Direction,
+        wait: bool,
+    ) -> Result<usize, Errno> {
+        self.inner.ram.transfer(file, place, runs, direction, wait)
     }
 
     /// Reads a little-endian half word at an aligned address, in one access.
@@ -91,7 +117,9 @@ impl Dma {
         Ok(())
     }
 
-    fn give_notice(&self, pa: Pa, bytes: u64) {
+    /// Tells that `bytes` bytes at `pa` have been written. Whoever calls it may be the last to use the
+    /// machine, and so end it.
+    pub fn give_notice(&self, pa: Pa, bytes: u64) {
         if let Some(notice) = self.inner.notice.get().and_then(Weak::upgrade) {
             notice.written(pa, bytes);
         }

@@ -7,4 +7,4 @@ mod ram;
 
 pub use dma::{Dma, OutsideRam, WriteNotice};
 pub use pages::PageFlags;
-pub use ram::{Ram, RamError};
+pub use ram::{Direction, Ram, RamError};

@@ -3,11 +3,14 @@
 //! devices race as the guest pleases.
 #![expect(unsafe_code, reason = "RAM is mapped and accessed by address; every access is bounds-checked here")]
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use translator::addr::{PAGE_SIZE, Pa};
 
@@ -36,6 +39,15 @@ pub enum RamError {
         #[source]
         source: rustix::io::Errno,
     },
+}
+
+/// Which way bytes are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From a file to RAM.
+    ToRam,
+    /// From RAM to a file.
+    ToFile,
 }
 
 /// Guest RAM.
@@ -227,6 +239,43 @@ impl Ram {
         // overlap; no Rust reference into the bank exists.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.host(pa), from.len()) };
         Some(())
+    }
+
+    /// Moves bytes between `file`, from `place` on, and the runs of RAM, one after the other, without a
+    /// copy in between; gives how many were moved, which may be fewer. If it must not `wait`, it fails
+    /// with [`Errno::AGAIN`] or [`Errno::OPNOTSUPP`] where it would have to.
+    ///
+    /// # Errors
+    /// [`Errno::FAULT`] if a run is not RAM of one bank, or whatever the host says of the file.
+    pub fn transfer(
+        &self,
+        file: &File,
+        place: u64,
+        runs: &[(Pa, usize)],
+        direction: Direction,
+        wait: bool,
+    ) -> Result<usize, Errno> {
+        if !runs.iter().all(|(pa, bytes)| self.contains(*pa, *bytes as u64)) {
+            return Err(Errno::FAULT);
+        }
+        let vectors: Vec<libc::iovec> = runs
+            .iter()
+            .take(libc::UIO_MAXIOV as usize)
+            .map(|(pa, bytes)| libc::iovec { iov_base: self.host(*pa).cast(), iov_len: *bytes })
+            .collect();
+        let place = place.try_into().map_err(|_| Errno::INVAL)?;
+        let flags = if wait { 0 } else { libc::RWF_NOWAIT };
+        let (file, count) = (file.as_raw_fd(), vectors.len() as i32);
+        // SAFETY: `vectors` lives through the call and names only bytes of mapped banks, of which there
+        // are no Rust references; the host's kernel may race for them with vCPUs, as devices do.
+        let moved = unsafe {
+            match direction {
+                Direction::ToRam => libc::preadv2(file, vectors.as_ptr(), count, place, flags),
+                Direction::ToFile => libc::pwritev2(file, vectors.as_ptr(), count, place, flags),
+            }
+        };
+        usize::try_from(moved)
+            .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
     }
 
     /// Reads through a host address that a soft TLB gave for a virtual address in RAM.

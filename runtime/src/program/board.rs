@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use translator::addr::{PAGE_SIZE, Pa, Va};
-use translator::asm::layout::{GLOBAL_POINTER, STACK_POINTER};
 use translator::asm::{Cpu, Endian};
 use translator::cp0::{Cp0, Status};
 use translator::isa::Op;
@@ -95,8 +94,9 @@ fn start(vcpu: &mut Vcpu, image: &Image) {
         vcpu.set_cp0(Cp0::Config, config | CONFIG_BIG_ENDIAN);
     }
     vcpu.cpu.pc = image.entry.0;
-    vcpu.cpu.gpr[28] = GLOBAL_POINTER.0;
-    vcpu.cpu.gpr[29] = STACK_POINTER.0;
+    vcpu.cpu.gpr[25] = image.procedure.0;
+    vcpu.cpu.gpr[28] = image.global.0;
+    vcpu.cpu.gpr[29] = image.stack.0;
     vcpu.cpu.gpr[31] = RETURN.0;
 }
 

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use translator::addr::Va;
-use translator::asm::layout::{EXCEPTION_VECTOR, TEXT};
+use translator::asm::layout::{EXCEPTION_VECTOR, GLOBAL_POINTER, STACK_POINTER, TEXT};
 use translator::asm::{Compat, Cpu, Endian, Para, Place, Program, Segment};
 
 use crate::load::LoadError;
-use crate::load::elf;
+use crate::load::elf::{self, Abi};
 use crate::load::symbols::Symbols;
 
 /// For which processor a program is, and whose services and habits it expects.
@@ -31,8 +31,14 @@ pub enum ImageError {
     /// The ELF file wants another CPU.
     #[error("{0}: the program is 64-bit; use --cpu mips64r2")]
     Wide(String),
+    /// The ELF file wants another FPU than programs of 32 bits have.
+    #[error("{0}: the program wants FPU registers of 64 bits; build it with -mfp32 or -mfpxx")]
+    WideFloats(String),
     /// Something lies where flat memory has no addresses.
-    #[error("{name}: {address} is outside the 32-bit address space")]
+    #[error(
+        "{name}: {address} is outside the 32-bit address space; GNU ld places a program lower with \
+         -Ttext-segment=0x400000"
+    )]
     Outside {
         /// The program.
         name: String,
@@ -49,8 +55,10 @@ pub enum ImageError {
 pub struct Piece {
     /// The address of the first byte, 32 bits wide.
     pub address: u64,
-    /// The bytes.
+    /// The bytes that are not zeros for certain.
     pub bytes: Vec<u8>,
+    /// How many bytes there are in memory, with the zeros that follow.
+    pub size: u64,
     /// Whether it holds instructions.
     pub is_code: bool,
 }
@@ -64,6 +72,12 @@ pub struct Image {
     pub options: Options,
     /// Where it starts.
     pub entry: Va,
+    /// The stack pointer at the start.
+    pub stack: Va,
+    /// The pointer to small data at the start.
+    pub global: Va,
+    /// What `$t9` holds at the start: position-independent procedures expect their own address (MIPS psABI).
+    pub procedure: Va,
     /// What is in memory.
     pub pieces: Vec<Piece>,
     /// Its source, if it was assembled.
@@ -85,22 +99,28 @@ impl Image {
         image.checked()
     }
 
-    /// The program of an ELF file, whose byte order wins over that of `options`.
+    /// The program of an ELF file. Its byte order wins over that of `options`, and one of 32 bits runs on the
+    /// processor of 32 bits, for it expects pairs of FPU registers.
     ///
     /// # Errors
     /// Refuses what is no program for this machine.
     pub fn elf(name: &str, bytes: &[u8], options: Options) -> Result<Self, ImageError> {
         let elf = elf::Image::parse(Path::new(name), bytes)?;
-        if elf.target.wide && options.cpu == Cpu::Mips32r2 {
-            return Err(ImageError::Wide(name.into()));
-        }
+        let cpu = match elf.target.abi {
+            Abi::O32 { wide_floats: true } => return Err(ImageError::WideFloats(name.into())),
+            Abi::O32 { .. } => Cpu::Mips32r2,
+            Abi::N32 | Abi::N64 if options.cpu == Cpu::Mips32r2 => return Err(ImageError::Wide(name.into())),
+            Abi::N32 | Abi::N64 => options.cpu,
+        };
         let endian = if elf.target.big_endian { Endian::Big } else { Endian::Little };
-        let mut image = Self::bare(name, Options { endian, ..options }, elf.entry);
+        let mut image = Self::bare(name, Options { cpu, endian, ..options }, elf.entry);
+        image.stack = Va(STACK_POINTER.0 & !(ABI_STACK_ALIGNMENT - 1));
+        image.procedure = elf.entry;
+        image.global = elf.symbols.address("_gp").unwrap_or(image.global);
         for segment in &elf.segments {
-            let mut bytes = segment.bytes.to_vec();
-            bytes.resize(usize::try_from(segment.size).unwrap_or(usize::MAX).min(MAX_PIECE), 0);
-            let address = flat(name, segment.va, bytes.len())?;
-            image.pieces.push(Piece { address, bytes, is_code: false });
+            let (bytes, size) = (segment.bytes.to_vec(), segment.size);
+            let address = flat(name, segment.va, size)?;
+            image.pieces.push(Piece { address, bytes, size, is_code: false });
         }
         image.symbols = elf.symbols;
         image.checked()
@@ -112,18 +132,28 @@ impl Image {
     /// Refuses what is empty.
     pub fn flat(name: &str, bytes: Vec<u8>, options: Options) -> Result<Self, ImageError> {
         let mut image = Self::bare(name, options, TEXT);
-        let address = flat(name, TEXT, bytes.len())?;
-        image.pieces.push(Piece { address, bytes, is_code: true });
+        let size = bytes.len() as u64;
+        let address = flat(name, TEXT, size)?;
+        image.pieces.push(Piece { address, bytes, size, is_code: true });
         image.checked()
     }
 
     fn bare(name: &str, options: Options, entry: Va) -> Self {
-        let (pieces, symbols) = (Vec::new(), Symbols::default());
-        Self { name: name.into(), options, entry, pieces, program: None, symbols }
+        Self {
+            name: name.into(),
+            options,
+            entry,
+            stack: STACK_POINTER,
+            global: GLOBAL_POINTER,
+            procedure: Va(0),
+            pieces: Vec::new(),
+            program: None,
+            symbols: Symbols::default(),
+        }
     }
 
     fn checked(mut self) -> Result<Self, ImageError> {
-        self.pieces.retain(|piece| !piece.bytes.is_empty());
+        self.pieces.retain(|piece| piece.size > 0);
         if self.pieces.is_empty() { Err(ImageError::Empty(self.name)) } else { Ok(self) }
     }
 
@@ -162,6 +192,7 @@ impl Image {
         hash.add(format!("{:?} {:x}", self.options, self.entry.0).as_bytes());
         for piece in &self.pieces {
             hash.add(&piece.address.to_le_bytes());
+            hash.add(&piece.size.to_le_bytes());
             hash.add(&piece.bytes);
         }
         for para in self.program.iter().flat_map(|program| &program.hypercalls) {
@@ -174,27 +205,28 @@ impl Image {
 impl Piece {
     /// Whether the byte at `address` is in it.
     pub fn contains(&self, address: u64) -> bool {
-        address.checked_sub(self.address).is_some_and(|offset| offset < self.bytes.len() as u64)
+        address.checked_sub(self.address).is_some_and(|offset| offset < self.size)
     }
 
     /// The address after its last byte.
     pub fn end(&self) -> u64 {
-        self.address + self.bytes.len() as u64
+        self.address + self.size
     }
 }
 
-/// The most bytes of a piece of an ELF file.
-const MAX_PIECE: usize = 256 << 20;
+/// What the n32 and n64 conventions want of a stack pointer; o32 wants half of it.
+const ABI_STACK_ALIGNMENT: u64 = 16;
 
 fn piece(name: &str, segment: &Segment) -> Result<Piece, ImageError> {
-    let address = flat(name, segment.base, segment.bytes.len())?;
-    Ok(Piece { address, bytes: segment.bytes.clone(), is_code: segment.section.is_code() })
+    let size = segment.bytes.len() as u64;
+    let address = flat(name, segment.base, size)?;
+    Ok(Piece { address, bytes: segment.bytes.clone(), size, is_code: segment.section.is_code() })
 }
 
-/// The 32-bit address of `length` bytes at `va`.
-fn flat(name: &str, va: Va, length: usize) -> Result<u64, ImageError> {
+/// The 32-bit address of `size` bytes at `va`.
+fn flat(name: &str, va: Va, size: u64) -> Result<u64, ImageError> {
     let address = u64::from(va.0 as u32);
-    let fits = va.0 as i32 as u64 == va.0 && address + length as u64 <= 1 << 32;
+    let fits = va.0 as i32 as u64 == va.0 && size <= (1 << 32) - address;
     if fits { Ok(address) } else { Err(ImageError::Outside { name: name.into(), address: va }) }
 }
 

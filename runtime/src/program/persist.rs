@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use translator::asm::{Compat, Cpu, Endian};
 
 use super::image::{Image, Options};
-use super::service::{ReopenError, SavedServices, Services};
+use super::service::ReopenError;
 use super::vm::{ProgramError, ProgramVm};
-use crate::persist::Persist;
 use crate::snapshot::{Reader, SnapshotError, Writer};
 use crate::vcpu::Engine;
 
 const PROGRAM: &str = "program";
 const PROGRAM_VERSION: u16 = 1;
+const SERVICES: &str = "services";
+const SERVICES_VERSION: u16 = 1;
 
 /// Whose snapshot it is, and what lies between the processor and the services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub enum RestoreError {
     /// It is of another program.
     #[error("the snapshot is of another program, {0}, or that program was changed since")]
     Program(String),
+    /// The program had files open.
+    #[error(transparent)]
+    Reopen(#[from] ReopenError),
     /// There is no machine to restore to.
     #[error(transparent)]
     Build(#[from] ProgramError),
@@ -79,21 +83,6 @@ fn machine(state: &ProgramState) -> String {
     format!("{} {} {}", state.endian, state.cpu, state.compat)
 }
 
-impl Persist for Services {
-    const KIND: &'static str = "services";
-    const VERSION: u16 = 1;
-    type State = SavedServices;
-    type Error = ReopenError;
-
-    fn save(&mut self) -> SavedServices {
-        Services::save(self)
-    }
-
-    fn restore(&mut self, state: SavedServices) -> Result<(), ReopenError> {
-        Services::restore(self, state)
-    }
-}
-
 impl ProgramVm {
     /// The bytes of a snapshot, which can be taken whenever the program does not run.
     pub fn snapshot(&mut self) -> Vec<u8> {
@@ -101,7 +90,7 @@ impl ProgramVm {
         let state = self.state();
         writer.add(PROGRAM, PROGRAM_VERSION, &crate::wire::encode(&state));
         writer.save(&mut self.vcpu);
-        writer.save(&mut self.services);
+        writer.add(SERVICES, SERVICES_VERSION, &crate::wire::encode(&self.services.save()));
         writer.save_ram(&self.machine.ram);
         writer.finish()
     }
@@ -116,7 +105,7 @@ impl ProgramVm {
         let mut vm = Self::new(image, engine)?;
         vm.check(&saved)?;
         reader.restore(&mut vm.vcpu)?;
-        reader.restore(&mut vm.services)?;
+        vm.services.restore(reader.decode(SERVICES, SERVICES_VERSION)?)?;
         reader.restore_ram(&vm.machine.ram)?;
         reader.finish()?;
         (vm.due, vm.asked) = (saved.due, saved.asked);

@@ -51,6 +51,8 @@ pub enum End {
 pub enum Turn {
     /// Its instructions are used up.
     Slice,
+    /// Someone calls it; then it can go on with its slice.
+    Called,
     /// It waits for input, or for this long.
     Waiting(Option<Duration>),
     /// It asks for something that its host must do; then it can go on with its slice.
@@ -160,7 +162,7 @@ impl ProgramVm {
             }
             match self.vcpu.run(self.engine, left) {
                 Outcome::Budget => {}
-                Outcome::Attention => return Turn::Slice,
+                Outcome::Attention => return Turn::Called,
                 Outcome::SystemCall => self.asked = true,
                 Outcome::Wait | Outcome::Halted => self.wait(),
                 Outcome::Exception(exception) => {

@@ -260,6 +260,9 @@ impl crate::machine::Machine {
 
 impl WriteNotice for crate::machine::Machine {
     fn written(&self, pa: Pa, bytes: u64) {
+        // Who does not see these bytes when it reads them for code has set the page's flag before: see
+        // `Machine::watch_code_page`.
+        fence(Ordering::SeqCst);
         let end = pa.0 + bytes;
         let mut from = pa.0;
         while from < end {

@@ -26,7 +26,8 @@ use translator::float::Rules;
 use translator::interp::Site;
 use translator::mode::Mode;
 
-use crate::machine::{Doorbell, Machine};
+use crate::doorbell::{Doorbell, Patience};
+use crate::machine::Machine;
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
 
@@ -134,6 +135,10 @@ pub struct Vcpu {
     paid: Paid,
     /// Ticks of the clock of instructions that passed while the guest waited.
     idle: u64,
+    /// Whether it is out of reset.
+    started: bool,
+    /// How long it looks for an interrupt before it sleeps.
+    patience: Patience,
     /// What happened how often.
     pub statistics: Statistics,
 }
@@ -171,6 +176,8 @@ impl Vcpu {
             granted: 0,
             paid: Paid::All,
             idle: 0,
+            started: number == 0,
+            patience: Patience::default(),
             statistics: Statistics::default(),
             machine,
         };

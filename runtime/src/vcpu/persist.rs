@@ -95,6 +95,7 @@ impl Persist for Vcpu {
             self.tlb.write(index, Entry { hi, mask, lo });
         }
         self.count_offset = state.count_offset;
+        self.machine.set_count_offset(state.count_offset);
         self.deadline = state.deadline;
         (self.granted, self.idle) = (state.retired, state.idle);
         self.cpu.budget = 0;

@@ -132,17 +132,17 @@ impl Vcpu {
 
     /// Whether someone wants the vCPU.
     pub fn has_alarm(&self) -> bool {
-        self.doorbell.shared.alarm.load(Ordering::Acquire) != 0
+        self.doorbell.has_alarm()
     }
 
-    /// Sleeps until someone wants the vCPU.
-    pub fn stand_by(&self) {
-        self.doorbell.sleep(None);
-        self.doorbell.shared.alarm.store(0, Ordering::Release);
+    /// Whether it has something to run: the first vCPU always does, the others once they are started.
+    pub fn is_started(&self) -> bool {
+        self.started
     }
 
     /// Starts the vCPU at `address` with its registers as after reset.
     pub fn start(&mut self, address: u64) {
+        self.started = true;
         let before = std::mem::replace(
             &mut self.cpu,
             translator::cpu::Cpu::new(self.machine.model, self.number as u32),
@@ -167,7 +167,7 @@ impl Vcpu {
     /// Sleeps until something may have changed for a waiting vCPU.
     pub fn sleep(&mut self) {
         let limit = self.time_to_deadline();
-        self.doorbell.sleep(limit);
+        self.doorbell.wait(limit, &mut self.patience);
     }
 
     /// Interprets until `limit` instructions have run, plus a delay slot, or the alarm is raised, and
@@ -301,9 +301,10 @@ impl Vcpu {
             return Err(self.raise(Exception::BusError(Intent::Fetch)));
         }
         loop {
+            // The number comes first: whoever ends the watch later changes it.
+            let before = self.machine.cache().invalidations();
             self.machine.watch_code_page(key.pa);
             self.refresh_writes();
-            let before = self.machine.cache().invalidations();
             let page = key.pa.page();
             let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
             let block = Arc::new(Block::decode(key, va, self.machine.model, word));

@@ -46,7 +46,8 @@ impl Vcpu {
 
     /// Sets the Count register.
     pub(super) fn set_count(&mut self, value: u32) {
-        self.count_offset = value.wrapping_sub(self.ticks() as u32);
+        let asked = value.wrapping_sub(self.ticks() as u32);
+        self.count_offset = self.machine.agree_on_count(asked);
         self.set_deadline(false);
     }
 
@@ -58,6 +59,12 @@ impl Vcpu {
         let cause = self.cpu.cp0(Cp0::Cause) & !(Cause::TI | Cause::IP7).bits();
         self.cpu.set_cp0(Cp0::Cause, cause as i32 as u64);
         self.set_deadline(is_new);
+    }
+
+    /// Sets the timer so many steps of Count ahead, for tests.
+    #[cfg(test)]
+    pub(crate) fn set_timer(&mut self, steps: u32) {
+        self.set_compare(self.count().wrapping_add(steps));
     }
 
     /// The Count register, for the guest.
@@ -91,7 +98,8 @@ impl Vcpu {
         }
     }
 
-    fn set_alarm_clock(&self) {
+    /// Sets the alarm clock to the deadline, which it forgets while the machine stands still.
+    pub(crate) fn set_alarm_clock(&self) {
         if let Some(clock) = &self.machine.alarm_clock {
             clock.set(self.number, self.time_to_deadline());
         }

@@ -1,14 +1,61 @@
-//! Random programs in the language that MARS and SPIM share. They end, raise no exceptions, and print much of what they
-//! compute.
+//! Random programs in the language that MARS and SPIM share. They end, and print much of what they compute. Some read
+//! input, write and read a file, take memory, or raise exceptions for a handler of their own.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use crate::harness::Dice;
 
 /// A program.
 pub struct Program {
     pub text: String,
+    /// What it reads.
+    pub input: String,
+    /// Whether it brings its own handler, and so cannot have SPIM's.
+    pub handles: bool,
 }
+
+impl Program {
+    /// The text, with the file that it writes and reads in `directory`.
+    pub fn text_in(&self, directory: &Path) -> String {
+        self.text.replace(FILE, &directory.join(FILE).to_string_lossy())
+    }
+}
+
+/// The file that programs write and read.
+pub const FILE: &str = "random.txt";
+
+/// The handler counts exceptions by their codes and goes on after the instruction.
+const HANDLER: &str = "        .ktext 0x80000180
+        mfc0 $k0, $13
+        srl $k0, $k0, 2
+        andi $k0, $k0, 31
+        sll $k1, $gp, 5
+        addu $gp, $gp, $k1
+        addu $gp, $gp, $k0
+        mfc0 $k0, $14
+        addiu $k0, $k0, 4
+        mtc0 $k0, $14
+        eret
+";
+
+/// What raises exceptions, but for some operands.
+const EXCEPTIONS: [&str; 14] = [
+    "add d, s, t",
+    "sub d, s, t",
+    "addi d, s, i",
+    "li $t9, 0x7fffffff|addi d, $t9, 5",
+    "li $t9, 0x80000000|sub d, $t9, s",
+    "teq s, t",
+    "tne s, t",
+    "tge s, t",
+    "tltu s, t",
+    "break 3",
+    "sw s, 2($s5)",
+    "sh s, 3($s5)",
+    "mulo d, s, t",
+    "mulou d, s, t",
+];
 
 /// What is written in a template: `d` a register that is written, `s` and `t` ones that are read, `i` a signed and `u` an
 /// unsigned constant of 16 bits, `w` one of 32, `h` a shift, `b`, `e` and `o` offsets of a byte, a halfword and a word
@@ -173,14 +220,18 @@ struct Generator {
     dice: Dice,
     text: String,
     labels: usize,
+    input: String,
+    handles: bool,
 }
 
 /// The program of a seed.
 pub fn program(seed: u64) -> Program {
-    let mut generator = Generator { dice: Dice::new(seed), text: String::new(), labels: 0 };
+    let mut dice = Dice::new(seed);
+    let handles = dice.below(4) == 0;
+    let mut generator = Generator { dice, text: String::new(), labels: 0, input: String::new(), handles };
     generator.data();
     generator.main();
-    Program { text: generator.text }
+    Program { text: generator.text, input: generator.input, handles }
 }
 
 impl Generator {
@@ -217,12 +268,21 @@ impl Generator {
         self.line(".byte 1, 2, 'x', -1");
         self.line(".half 0x1234, -5");
         self.line(".space 3");
+        self.text.push_str("line:");
+        self.line(".space 40");
+        self.text.push_str("name:");
+        self.line(&format!(".asciiz \"{FILE}\""));
     }
 
     fn main(&mut self) {
+        if self.handles {
+            self.text.push_str(HANDLER);
+        }
         self.line(".text");
-        self.line(".globl main");
-        self.text.push_str("main:\n");
+        // Without SPIM's own handler there is also nothing that calls `main`.
+        let start = if self.handles { "__start" } else { "main" };
+        self.line(&format!(".globl {start}"));
+        let _ = writeln!(self.text, "{start}:");
         self.line("move $s7, $ra");
         self.line("la $s5, words");
         for (index, register) in REGISTERS.into_iter().enumerate() {
@@ -238,7 +298,12 @@ impl Generator {
         for _ in 0..3 + self.dice.below(5) {
             self.part();
         }
-        self.line("jr $s7");
+        if self.handles {
+            self.print_register("$gp");
+            self.service(10);
+        } else {
+            self.line("jr $s7");
+        }
         self.text.push_str("function:\n");
         (0..3).for_each(|_| self.whole());
         self.line("jr $ra");
@@ -246,17 +311,136 @@ impl Generator {
 
     /// A few instructions: in a row, in a loop, jumped over, or in a function.
     fn part(&mut self) {
-        match self.dice.below(5) {
+        match self.dice.below(8) {
             0 => self.repeated(),
             1 => self.skipped(),
             2 => self.line("jal function"),
             3 => (0..4).for_each(|_| self.real()),
+            4 => self.reading(),
+            5 => self.heap(),
+            6 => self.file(),
             _ => (0..6).for_each(|_| self.whole()),
+        }
+        if self.handles {
+            (0..3).for_each(|_| self.exception());
         }
         self.print_whole();
         if self.dice.below(2) == 0 {
             self.print_real();
         }
+    }
+
+    fn service(&mut self, number: u32) {
+        self.line(&format!("li $v0, {number}"));
+        self.line("syscall");
+    }
+
+    /// Something that raises an exception, with some operands.
+    fn exception(&mut self) {
+        let template = self.dice.pick(&EXCEPTIONS);
+        self.fill(template);
+    }
+
+    /// Reads numbers and lines, and prints them.
+    fn reading(&mut self) {
+        for _ in 0..1 + self.dice.below(3) {
+            match self.dice.below(4) {
+                0 => {
+                    let number = self.dice.below(4_000_000) as i64 - 2_000_000;
+                    let _ = writeln!(self.input, "{number}");
+                    self.service(5);
+                    let register = self.dice.pick(&REGISTERS);
+                    self.line(&format!("move {register}, $v0"));
+                    self.print_register(register);
+                }
+                1 => self.reading_real(),
+                2 => {
+                    let words = ["", "a", "two words", "  blanks  ", "longer than the room for it"];
+                    let word = self.dice.pick(&words);
+                    let _ = writeln!(self.input, "{word}");
+                    // With the newline and the zero behind it, all of a line fits.
+                    let room = word.len() as u64 + 2 + self.dice.below(10);
+                    self.line("la $a0, line");
+                    self.line(&format!("li $a1, {room}"));
+                    self.service(8);
+                    self.service(4);
+                }
+                _ => {
+                    let byte = self.dice.pick(b"aZ09+~ ");
+                    self.input.push(char::from(byte));
+                    self.service(12);
+                    self.print_register("$v0");
+                }
+            }
+        }
+    }
+
+    fn reading_real(&mut self) {
+        let (whole, part) = (self.dice.below(2000) as i64 - 1000, self.dice.below(1000));
+        let _ = writeln!(self.input, "{whole}.{part:03}");
+        let (single, double) = (self.dice.pick(&SINGLES), self.dice.pick(&DOUBLES));
+        if self.dice.below(2) == 0 {
+            self.service(6);
+            self.line(&format!("mov.s {single}, $f0"));
+        } else {
+            self.service(7);
+            self.line(&format!("mov.d {double}, $f0"));
+        }
+        self.print_real();
+    }
+
+    /// Takes memory, twice, and uses it.
+    fn heap(&mut self) {
+        let (bytes, more, offset) =
+            (8 + 8 * self.dice.below(20), 8 * self.dice.below(20), 4 * self.dice.below(2));
+        self.line(&format!("li $a0, {bytes}"));
+        self.service(9);
+        self.line("move $t8, $v0");
+        self.line(&format!("li $a0, {more}"));
+        self.service(9);
+        // Where the heap begins is each simulator's own.
+        self.line("subu $t9, $v0, $t8");
+        self.print_register("$t9");
+        let (stored, loaded) = (self.dice.pick(&REGISTERS), self.dice.pick(&REGISTERS));
+        self.line(&format!("sw {stored}, {offset}($t8)"));
+        self.line(&format!("lw {loaded}, {offset}($t8)"));
+    }
+
+    /// Writes some of the data to a file, and reads it.
+    fn file(&mut self) {
+        const WRITE_ANEW: u32 = 0o1101;
+        let (length, room) = (1 + self.dice.below(60), 1 + self.dice.below(40));
+        self.open(WRITE_ANEW);
+        self.line("move $a0, $t8");
+        self.line("la $a1, words");
+        self.line(&format!("li $a2, {length}"));
+        self.service(15);
+        self.print_register("$v0");
+        self.close();
+        self.open(0);
+        self.line("move $a0, $t8");
+        self.line("la $a1, line");
+        self.line(&format!("li $a2, {room}"));
+        self.service(14);
+        self.print_register("$v0");
+        self.close();
+        let register = self.dice.pick(&REGISTERS);
+        self.line(&format!("lb {register}, line"));
+        // Strings are printed from here, so there must be a zero.
+        self.line("sb $zero, line+39");
+    }
+
+    fn open(&mut self, flags: u32) {
+        self.line("la $a0, name");
+        self.line(&format!("li $a1, {flags}"));
+        self.line("li $a2, 0x1b6");
+        self.service(13);
+        self.line("move $t8, $v0");
+    }
+
+    fn close(&mut self) {
+        self.line("move $a0, $t8");
+        self.service(16);
     }
 
     fn label(&mut self) -> String {
@@ -349,35 +533,34 @@ impl Generator {
         }
     }
 
+    fn print_register(&mut self, register: &str) {
+        self.line(&format!("move $a0, {register}"));
+        self.service(1);
+        self.line("li $a0, ' '");
+        self.service(11);
+    }
+
+    fn print_newline(&mut self) {
+        self.line("li $a0, 10");
+        self.service(11);
+    }
+
     fn print_whole(&mut self) {
         for register in REGISTERS {
             if self.dice.below(2) == 0 {
-                self.line(&format!("move $a0, {register}"));
-                self.line("li $v0, 1");
-                self.line("syscall");
-                self.line("li $a0, ' '");
-                self.line("li $v0, 11");
-                self.line("syscall");
+                self.print_register(register);
             }
         }
-        self.line("li $a0, 10");
-        self.line("li $v0, 11");
-        self.line("syscall");
+        self.print_newline();
     }
 
     fn print_real(&mut self) {
         let (single, double) = (self.dice.pick(&SINGLES), self.dice.pick(&DOUBLES));
         self.line(&format!("mov.s $f12, {single}"));
-        self.line("li $v0, 2");
-        self.line("syscall");
-        self.line("li $a0, 10");
-        self.line("li $v0, 11");
-        self.line("syscall");
+        self.service(2);
+        self.print_newline();
         self.line(&format!("mov.d $f12, {double}"));
-        self.line("li $v0, 3");
-        self.line("syscall");
-        self.line("li $a0, 10");
-        self.line("li $v0, 11");
-        self.line("syscall");
+        self.service(3);
+        self.print_newline();
     }
 }

@@ -1,6 +1,8 @@
 //! Errors and warnings: what went wrong, where, and what would be right, printed as compilers do, with
 //! the line and a caret. Knows nothing of assembly.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use super::source::{Place, SourceMap, Span};
@@ -58,7 +60,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(f, "{severity}: {}", self.message)?;
+        writeln!(f, "{severity}: {}", shortened(&self.message))?;
         if let Some(place) = &self.place {
             write_place(f, place, &self.label)?;
             write_causes(f, place)?;
@@ -101,6 +103,15 @@ fn write_place(f: &mut fmt::Formatter<'_>, place: &Place, label: &str) -> fmt::R
     writeln!(f, "{number} | {text}")?;
     let line = format!("{margin} | {indent}{} {label}", "^".repeat(width));
     writeln!(f, "{}", line.trim_end())
+}
+
+/// A message may quote a name as long as its file.
+fn shortened(message: &str) -> Cow<'_, str> {
+    const MAX_MESSAGE: usize = 1000;
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}...", &message[..end]).into(),
+        None => message.into(),
+    }
 }
 
 /// The part of the line that is shown and the number of characters in it before the caret. Control
@@ -171,6 +182,16 @@ pub(super) struct Log {
     has_errors: bool,
 }
 
+/// What is wrong in a macro or an included file is wrong in every use of it, and is told for the first.
+fn keep_first_of_each(items: &mut Vec<Diagnostic>) {
+    let mut told = HashSet::new();
+    items.retain(|item| {
+        let Some(place) = &item.place else { return true };
+        let place = (place.file.clone(), place.line, place.column);
+        told.insert((place, item.message.clone()))
+    });
+}
+
 /// A file of junk makes a problem a line; nobody reads more than this.
 const MAX_PROBLEMS: usize = 500;
 
@@ -202,6 +223,8 @@ impl Log {
             place: problem.span.map(|span| map.place(span)),
             note: problem.note.map(|(what, span)| (what, map.place(span))),
         };
-        Diagnostics { items: self.problems.into_iter().map(resolve).collect(), dropped: self.dropped }
+        let mut items: Vec<Diagnostic> = self.problems.into_iter().map(resolve).collect();
+        keep_first_of_each(&mut items);
+        Diagnostics { items, dropped: self.dropped }
     }
 }

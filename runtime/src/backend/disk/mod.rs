@@ -9,8 +9,9 @@ mod raw;
 use std::fmt::{self, Debug, Formatter};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -18,28 +19,35 @@ use self::overlay::Overlay;
 use self::qcow2::Qcow2;
 use self::raw::Raw;
 
-/// The content of a disk. Places and lengths are in bytes and were checked against the size.
-pub trait Disk: Send {
+/// The content of a disk. Places and lengths are in bytes and were checked against the size. Any number
+/// of threads may use it at once; of changes to the same bytes at the same time, either may win.
+pub trait Disk: Send + Sync {
     /// The size in bytes, which never changes.
     fn size(&self) -> u64;
 
     /// Whether the disk refuses changes.
     fn is_read_only(&self) -> bool;
 
+    /// The file in which each byte of the disk is at its own place, if there is one: then bytes may also
+    /// be moved between it and elsewhere without [`Disk::read`] and [`Disk::write`].
+    fn plain_file(&self) -> Option<&File> {
+        None
+    }
+
     /// Fills `to` from `place` on.
-    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()>;
+    fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()>;
 
     /// Writes `from` at `place`; it may stay in a cache until the next flush.
-    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()>;
+    fn write(&self, place: u64, from: &[u8]) -> io::Result<()>;
 
     /// Brings all that was written to stable storage.
-    fn flush(&mut self) -> io::Result<()>;
+    fn flush(&self) -> io::Result<()>;
 
     /// Gives back the host's storage for `length` bytes at `place`, whose content no longer matters.
-    fn discard(&mut self, place: u64, length: u64) -> io::Result<()>;
+    fn discard(&self, place: u64, length: u64) -> io::Result<()>;
 
     /// Makes `length` bytes at `place` zero; `unmap` says that they need no storage then.
-    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()>;
+    fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()>;
 }
 
 /// How the content of a disk is stored in its file.
@@ -108,13 +116,13 @@ pub enum DiskError {
 /// the next.
 #[derive(Clone)]
 pub struct SharedDisk {
-    disk: Arc<Mutex<Box<dyn Disk>>>,
+    disk: Arc<dyn Disk>,
 }
 
 impl SharedDisk {
     /// A disk that others can share.
     pub fn new(disk: Box<dyn Disk>) -> Self {
-        Self { disk: Arc::new(Mutex::new(disk)) }
+        Self { disk: disk.into() }
     }
 
     /// Opens an image and locks it against other processes.
@@ -142,10 +150,13 @@ impl SharedDisk {
         }
         Ok(Self::new(disk))
     }
+}
 
-    /// The disk, for one use.
-    pub fn lock(&self) -> MutexGuard<'_, Box<dyn Disk>> {
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+impl Deref for SharedDisk {
+    type Target = dyn Disk + 'static;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.disk
     }
 }
 

@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::Disk;
 use super::raw::Raw;
+use crate::device::lock;
 
 /// What is copied from the image when a part of it changes.
 const CLUSTER: u64 = 4096;
@@ -15,9 +17,11 @@ const CLUSTER: u64 = 4096;
 pub struct Overlay {
     base: Box<dyn Disk>,
     changes: Raw,
-    /// A bit for each cluster that is in `changes`.
-    changed: Vec<u64>,
+    changed: Mutex<Clusters>,
 }
+
+/// A bit for each cluster that is in the file of changes.
+struct Clusters(Vec<u64>);
 
 impl Overlay {
     /// Changes to `base` go to `file`, which is empty.
@@ -28,43 +32,49 @@ impl Overlay {
         let clusters = base.size().div_ceil(CLUSTER);
         file.set_len(clusters * CLUSTER)?;
         let changed = vec![0; usize::try_from(clusters.div_ceil(64)).unwrap_or(usize::MAX)];
-        Ok(Self { base, changes: Raw::new(file, false)?, changed })
+        Ok(Self { base, changes: Raw::new(file, false)?, changed: Mutex::new(Clusters(changed)) })
     }
 
-    fn is_changed(&self, cluster: u64) -> bool {
-        self.changed[(cluster / 64) as usize] & 1 << (cluster % 64) != 0
-    }
-
-    /// Notes that a cluster changes; copies it first unless all of it will be written.
-    fn take_over(&mut self, cluster: u64, whole: bool) -> io::Result<()> {
-        if self.is_changed(cluster) {
-            return Ok(());
-        }
-        if !whole {
-            let place = cluster * CLUSTER;
-            let mut bytes = [0; CLUSTER as usize];
-            let length = (self.base.size() - place).min(CLUSTER) as usize;
-            self.base.read(place, &mut bytes[..length])?;
-            self.changes.write(place, &bytes)?;
-        }
-        self.changed[(cluster / 64) as usize] |= 1 << (cluster % 64);
-        Ok(())
-    }
-
-    /// Notes that a range changes.
-    fn take_over_all(&mut self, range: &Range<u64>) -> io::Result<()> {
-        for cluster in range.start / CLUSTER..range.end.div_ceil(CLUSTER) {
+    /// Changes a range by `change`, after which all of it is in the file of changes. The lock is held
+    /// all the while, so that a cluster counts as changed only when it is there.
+    fn change(&self, range: &Range<u64>, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut changed = lock(&self.changed);
+        let clusters = range.start / CLUSTER..range.end.div_ceil(CLUSTER);
+        for cluster in clusters.clone().filter(|cluster| !changed.contains(*cluster)) {
             let all = cluster * CLUSTER..(cluster + 1) * CLUSTER;
-            self.take_over(cluster, range.start <= all.start && all.end <= range.end)?;
+            if range.start > all.start || all.end > range.end {
+                self.copy(cluster)?;
+            }
         }
+        change()?;
+        clusters.for_each(|cluster| changed.insert(cluster));
         Ok(())
+    }
+
+    /// Copies a cluster from the image to the changes.
+    fn copy(&self, cluster: u64) -> io::Result<()> {
+        let place = cluster * CLUSTER;
+        let mut bytes = [0; CLUSTER as usize];
+        let length = (self.base.size() - place).min(CLUSTER) as usize;
+        self.base.read(place, &mut bytes[..length])?;
+        self.changes.write(place, &bytes)
+    }
+}
+
+impl Clusters {
+    fn contains(&self, cluster: u64) -> bool {
+        self.0[(cluster / 64) as usize] & 1 << (cluster % 64) != 0
+    }
+
+    fn insert(&mut self, cluster: u64) {
+        self.0[(cluster / 64) as usize] |= 1 << (cluster % 64);
     }
 
     /// How many bytes from `place` on, up to `end`, are changed as the first is.
     fn run(&self, place: u64, end: u64) -> (bool, u64) {
         let first = place / CLUSTER;
-        let changed = self.is_changed(first);
-        let others = (first..end.div_ceil(CLUSTER)).find(|cluster| self.is_changed(*cluster) != changed);
+        let changed = self.contains(first);
+        let others = (first..end.div_ceil(CLUSTER)).find(|cluster| self.contains(*cluster) != changed);
         (changed, others.map_or(end, |cluster| cluster * CLUSTER) - place)
     }
 }
@@ -78,10 +88,11 @@ impl Disk for Overlay {
         false
     }
 
-    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()> {
+    fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {
+        let clusters = lock(&self.changed);
         let (mut at, end) = (place, place + to.len() as u64);
         while at < end {
-            let (changed, length) = self.run(at, end);
+            let (changed, length) = clusters.run(at, end);
             let piece = &mut to[(at - place) as usize..(at + length - place) as usize];
             if changed {
                 self.changes.read(at, piece)?;
@@ -93,22 +104,20 @@ impl Disk for Overlay {
         Ok(())
     }
 
-    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()> {
-        self.take_over_all(&(place..place + from.len() as u64))?;
-        self.changes.write(place, from)
+    fn write(&self, place: u64, from: &[u8]) -> io::Result<()> {
+        self.change(&(place..place + from.len() as u64), || self.changes.write(place, from))
     }
 
     /// Nothing is to survive.
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&self) -> io::Result<()> {
         Ok(())
     }
 
-    fn discard(&mut self, _place: u64, _length: u64) -> io::Result<()> {
+    fn discard(&self, _place: u64, _length: u64) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
-        self.take_over_all(&(place..place + length))?;
-        self.changes.write_zeroes(place, length, unmap)
+    fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
+        self.change(&(place..place + length), || self.changes.write_zeroes(place, length, unmap))
     }
 }

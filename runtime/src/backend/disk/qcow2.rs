@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::file::File as Storage;
 use imago::{FormatAccess, FormatDriverBuilder as _, PermissiveImplicitOpenGate, StorageOpenOptions};
@@ -12,7 +13,8 @@ use super::Disk;
 
 /// A qcow2 image.
 pub struct Qcow2 {
-    access: FormatAccess<Storage>,
+    /// To give storage back, imago wants to be alone with the image.
+    access: RwLock<FormatAccess<Storage>>,
     size: u64,
     read_only: bool,
 }
@@ -29,7 +31,15 @@ impl Qcow2 {
         let image = imago::qcow2::Qcow2::<Storage>::builder(storage).write(!read_only);
         let access = FormatAccess::new(image.open(PermissiveImplicitOpenGate::default())?);
         let size = access.size();
-        Ok(Self { access, size, read_only })
+        Ok(Self { access: RwLock::new(access), size, read_only })
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, FormatAccess<Storage>> {
+        self.access.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, FormatAccess<Storage>> {
+        self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -42,32 +52,33 @@ impl Disk for Qcow2 {
         self.read_only
     }
 
-    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()> {
-        self.access.read(to, place)
+    fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {
+        self.shared().read(to, place)
     }
 
-    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()> {
-        self.access.write(from, place)
+    fn write(&self, place: u64, from: &[u8]) -> io::Result<()> {
+        self.shared().write(from, place)
     }
 
     /// First imago's own caches of tables, then the host's cache.
-    fn flush(&mut self) -> io::Result<()> {
-        self.access.flush()?;
-        self.access.sync()
+    fn flush(&self) -> io::Result<()> {
+        let access = self.shared();
+        access.flush()?;
+        access.sync()
     }
 
-    fn discard(&mut self, place: u64, length: u64) -> io::Result<()> {
-        match self.access.discard_to_any(place, length) {
+    fn discard(&self, place: u64, length: u64) -> io::Result<()> {
+        match self.alone().discard_to_any(place, length) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => result,
         }
     }
 
-    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
+    fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
         if unmap {
-            self.access.discard_to_zero(place, length)
+            self.alone().discard_to_zero(place, length)
         } else {
-            self.access.write_zeroes(place, length)
+            self.shared().write_zeroes(place, length)
         }
     }
 }

@@ -53,24 +53,28 @@ impl Disk for Raw {
         self.read_only
     }
 
-    fn read(&mut self, place: u64, to: &mut [u8]) -> io::Result<()> {
+    fn plain_file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+
+    fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(to, place)
     }
 
-    fn write(&mut self, place: u64, from: &[u8]) -> io::Result<()> {
+    fn write(&self, place: u64, from: &[u8]) -> io::Result<()> {
         self.file.write_all_at(from, place)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
     /// What the host cannot give back stays as it is, which discarding allows.
-    fn discard(&mut self, place: u64, length: u64) -> io::Result<()> {
+    fn discard(&self, place: u64, length: u64) -> io::Result<()> {
         self.allocate(FallocateFlags::PUNCH_HOLE, place, length).map(drop)
     }
 
-    fn write_zeroes(&mut self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
+    fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
         if unmap && self.allocate(FallocateFlags::PUNCH_HOLE, place, length)?
             || self.allocate(FallocateFlags::ZERO_RANGE, place, length)?
         {
@@ -92,7 +96,7 @@ mod tests {
     fn what_is_written_is_read_and_zeroes_are_zero() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 20).unwrap();
-        let mut disk = Raw::new(file, false).unwrap();
+        let disk = Raw::new(file, false).unwrap();
         assert_eq!(disk.size(), 1 << 20);
         disk.write(4096, &[7; 200_000]).unwrap();
         disk.write_zeroes(8192, 100_000, true).unwrap();

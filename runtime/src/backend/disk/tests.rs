@@ -26,7 +26,7 @@ fn qemu_img(arguments: &[&str]) -> Option<String> {
 type Change = (u8, usize, usize, u8);
 
 /// Does the same to a disk and to an array.
-fn apply(disk: &mut dyn Disk, model: &mut [u8], changes: &[Change]) {
+fn apply(disk: &dyn Disk, model: &mut [u8], changes: &[Change]) {
     for (kind, place, length, byte) in changes {
         let range = *place..(place + length).min(model.len());
         let (at, length) = (range.start as u64, range.len() as u64);
@@ -65,7 +65,7 @@ proptest! {
         std::fs::write(file.path(), &model).unwrap();
         let before = model.clone();
         let disk = SharedDisk::open(&Image { snapshot: true, ..image(file.path(), Format::Raw) }).unwrap();
-        apply(&mut **disk.lock(), &mut model, &changes);
+        apply(&*disk, &mut model, &changes);
         drop(disk);
         prop_assert!(std::fs::read(file.path()).unwrap() == before);
     }
@@ -80,8 +80,8 @@ proptest! {
         }
         let mut model = vec![0; SIZE];
         let disk = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap();
-        apply(&mut **disk.lock(), &mut model, &changes);
-        disk.lock().flush().unwrap();
+        apply(&*disk, &mut model, &changes);
+        disk.flush().unwrap();
         drop(disk);
         qemu_img(&["check", "-q", name]);
         qemu_img(&["convert", "-f", "qcow2", "-O", "raw", name, raw_name]);
@@ -100,7 +100,7 @@ fn a_backing_file_is_read_and_left_alone() {
     }
     let disk = SharedDisk::open(&image(&top, Format::Qcow2)).unwrap();
     let mut model = vec![5; SIZE];
-    apply(&mut **disk.lock(), &mut model, &[(0, 1000, 100_000, 9), (1, 300_000, 70_000, 0)]);
+    apply(&*disk, &mut model, &[(0, 1000, 100_000, 9), (1, 300_000, 70_000, 0)]);
     drop(disk);
     assert_eq!(std::fs::read(&base).unwrap(), vec![5; SIZE]);
 }

@@ -158,7 +158,6 @@ pub struct Transport {
     kind: DeviceKind,
     features: u64,
     queue_sizes: &'static [u16],
-    configuration: Vec<u8>,
     dma: Dma,
     registers: Mutex<Registers>,
     shared: Arc<Shared>,
@@ -173,7 +172,6 @@ impl Transport {
     pub fn new(device: Box<dyn VirtioDevice>, dma: Dma) -> std::io::Result<Self> {
         let (kind, queue_sizes) = (device.kind(), device.queue_sizes());
         let features = device.features() | FEATURE_VERSION_1 | FEATURE_INDIRECT | FEATURE_EVENT_INDEX;
-        let configuration = device.configuration();
         let queues = queue_sizes.iter().map(|_| None).collect();
         let shared = Arc::new(Shared {
             live: Mutex::new(Live { device, queues, running: false, paused: false }),
@@ -188,7 +186,7 @@ impl Transport {
         let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
         let registers = Mutex::new(Registers::new(queue_sizes.len()));
         let thread = Some(thread);
-        Ok(Self { kind, features, queue_sizes, configuration, dma, registers, shared, thread })
+        Ok(Self { kind, features, queue_sizes, dma, registers, shared, thread })
     }
 
     /// The transport as it goes onto a bus, interrupting through `line`.
@@ -229,7 +227,7 @@ impl Transport {
             | Register::RegionLengthHigh
             | Register::RegionBaseLow
             | Register::RegionBaseHigh => NO_REGION,
-            // The configuration never changes, so all reads of it belong together.
+            // Of the configuration only single bytes ever change, so all reads of it belong together.
             Register::ConfigurationGeneration => 0,
             // The rest is only written.
             _ => 0,
@@ -267,7 +265,9 @@ impl Transport {
         let Some(layout) = registers.layouts.get_mut(number) else { return };
         if value & 1 == 0 {
             layout.ready = false;
-            lock(&self.shared.live).queues[number] = None;
+            let mut live = lock(&self.shared.live);
+            self.shared.quiesce(&mut live);
+            live.queues[number] = None;
         } else if !started {
             layout.ready = true;
         }
@@ -294,6 +294,14 @@ impl Transport {
 
     fn accepts(&self, features: u64) -> bool {
         features & !self.features == 0 && features & FEATURE_VERSION_1 != 0
+    }
+
+    /// Writes to the device's configuration.
+    fn configure(&self, start: u64, bytes: &[u8]) {
+        let mut live = lock(&self.shared.live);
+        for (offset, byte) in (start..).zip(bytes) {
+            live.device.configure(offset, *byte);
+        }
     }
 
     fn reset_registers(&self, registers: &mut Registers) {
@@ -339,7 +347,8 @@ impl Transport {
 
     fn read_configuration(&self, at: Access) -> u64 {
         let start = (at.offset - CONFIGURATION) as usize;
-        let bytes = self.configuration.iter().skip(start).take(at.size.bytes() as usize);
+        let configuration = lock(&self.shared.live).device.configuration();
+        let bytes = configuration.iter().skip(start).take(at.size.bytes() as usize);
         bytes.rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 }
@@ -352,10 +361,13 @@ impl SharedDevice for Transport {
         read_words(at, |offset| Register::at(offset).map_or(0, |register| self.read_register(register)))
     }
 
-    /// Registers are written as words (section 4.2.2.2); the configuration of none of the devices is
-    /// written at all.
+    /// Registers are written as words, the configuration as its fields are wide (section 4.2.2.2).
     fn write(&self, at: Access, value: u64) {
-        if at.offset < CONFIGURATION && at.size != Size::Byte && at.size != Size::Half {
+        if at.offset >= CONFIGURATION {
+            let bytes = &value.to_le_bytes()[..at.size.bytes() as usize];
+            return self.configure(at.offset - CONFIGURATION, bytes);
+        }
+        if at.size != Size::Byte && at.size != Size::Half {
             write_words(at, value, |offset, value| {
                 if let Some(register) = Register::at(offset) {
                     self.write_register(register, value);
@@ -366,6 +378,14 @@ impl SharedDevice for Transport {
 
     fn reset(&self) {
         self.reset_registers(&mut lock(&self.registers));
+    }
+
+    fn set_paused(&self, paused: bool) {
+        if paused {
+            self.pause();
+        } else {
+            self.resume();
+        }
     }
 }
 
@@ -386,12 +406,10 @@ impl DeviceState for Transport {
     /// The registers still answer.
     fn pause(&self) {
         let mut live = lock(&self.shared.live);
-        let Live { device, queues, running, paused } = &mut *live;
-        if *running && !*paused && device.quiesce(queues).is_err() {
-            *running = false;
-            self.shared.ask_for_reset();
+        if !live.paused {
+            self.shared.quiesce(&mut live);
         }
-        *paused = true;
+        live.paused = true;
     }
 
     fn resume(&self) {
@@ -435,11 +453,14 @@ impl DeviceState for Transport {
 impl Drop for Transport {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.wake();
         // A machine that ends while the device gives notice of a write is dropped by the device's own
-        // thread, which then ends by itself.
+        // thread, which holds the device's lock, and then ends by itself.
         let other = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
+        if other.is_none() {
+            self.shared.events.ring();
+        }
         if let Some(thread) = other {
+            self.shared.wake();
             // The thread has nothing to report, and a panic in it was reported when it happened.
             let _ = thread.join();
         }
@@ -531,6 +552,15 @@ impl Shared {
         drop(lock(&self.live));
         self.resumed.notify_all();
         self.events.ring();
+    }
+
+    /// Has the device finish what it has in hand.
+    fn quiesce(&self, live: &mut Live) {
+        let Live { device, queues, running, .. } = live;
+        if *running && device.quiesce(queues).is_err() {
+            *running = false;
+            self.ask_for_reset();
+        }
     }
 
     /// Stops the device, once it is done with the request in hand.

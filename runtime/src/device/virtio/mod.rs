@@ -49,8 +49,11 @@ pub trait VirtioDevice: Send {
     /// The largest size of each of its queues, powers of two.
     fn queue_sizes(&self) -> &'static [u16];
 
-    /// Its configuration space, which never changes.
+    /// Its configuration space, which only the driver changes.
     fn configuration(&self) -> Vec<u8>;
+
+    /// The driver has written `byte` at `offset` of the configuration space; most of it cannot be changed.
+    fn configure(&mut self, _offset: u64, _byte: u8) {}
 
     /// The driver has agreed on `features` and will use the queues. Host files that the device waits
     /// for are to be added to `events`.

@@ -7,15 +7,18 @@
 //! a device cannot tell a cut chain from a short one and nobody could ask for a reset; and `vm-memory`
 //! below it wants a second description of RAM, whose writes would not give our write notice.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use translator::addr::Pa;
 
 use super::Interrupt;
-use crate::memory::{Dma, OutsideRam};
+use crate::memory::{Direction, Dma, OutsideRam};
 
 /// The driver may ask not to be interrupted, and the device not to be notified, up to an index
 /// (section 2.7.10).
@@ -154,12 +157,82 @@ impl Chain {
     /// # Errors
     /// Fails if there is less.
     pub fn write(&self, offset: u64, from: &[u8]) -> Result<(), RingError> {
+        self.write_unnoticed(offset, from)?;
+        self.give_notice(offset, from.len() as u64);
+        Ok(())
+    }
+
+    /// As [`Chain::write`], but [`Chain::give_notice`] must follow.
+    ///
+    /// # Errors
+    /// Fails if there is less.
+    pub fn write_unnoticed(&self, offset: u64, from: &[u8]) -> Result<(), RingError> {
         let mut done = 0;
         for (pa, bytes) in pieces(&self.writable, offset, from.len()) {
-            self.dma.write(pa, &from[done..done + bytes])?;
+            self.dma.write_unnoticed(pa, &from[done..done + bytes])?;
             done += bytes;
         }
         if done == from.len() { Ok(()) } else { Err(RingError::Short) }
+    }
+
+    /// Tells whoever made something from RAM that `bytes` bytes of the driver's room from `offset` on
+    /// have been written. To be called on the device's own thread.
+    pub fn give_notice(&self, offset: u64, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        pieces(&self.writable, offset, bytes).for_each(|(pa, bytes)| self.dma.give_notice(pa, bytes as u64));
+    }
+
+    /// Moves `bytes` bytes from `file` at `place` to the driver's room from `offset` on, without a copy
+    /// in between; [`Chain::give_notice`] must follow. If it must not `wait`, it may fail for that.
+    ///
+    /// # Errors
+    /// Fails if the file does, or ends.
+    pub fn read_file(
+        &self,
+        file: &File,
+        place: u64,
+        offset: u64,
+        bytes: usize,
+        wait: bool,
+    ) -> io::Result<()> {
+        self.transfer(&self.writable, (file, place), (offset, bytes), Direction::ToRam, wait)
+    }
+
+    /// Moves `bytes` bytes of the driver's from `offset` on to `file` at `place`, without a copy in
+    /// between. If it must not `wait`, it may fail for that.
+    ///
+    /// # Errors
+    /// Fails if the file does.
+    pub fn write_file(
+        &self,
+        file: &File,
+        place: u64,
+        offset: u64,
+        bytes: usize,
+        wait: bool,
+    ) -> io::Result<()> {
+        self.transfer(&self.readable, (file, place), (offset, bytes), Direction::ToFile, wait)
+    }
+
+    fn transfer(
+        &self,
+        buffers: &[Buffer],
+        (file, place): (&File, u64),
+        (offset, bytes): (u64, usize),
+        direction: Direction,
+        wait: bool,
+    ) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes {
+            let runs: Vec<(Pa, usize)> = pieces(buffers, offset + done as u64, bytes - done).collect();
+            match self.dma.transfer_unnoticed(file, place + done as u64, &runs, direction, wait) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(moved) => done += moved,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt;
-use crate::load::{WriteError, elf};
+use crate::load::WriteError;
+use crate::load::elf::{self, Abi};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -140,7 +141,7 @@ fn takes_32_bit_big_endian_files() {
     let kernel = disk.file("vmlinux", &elf32_big(0x8010_0000, b"kernel"));
     let boot = try_load(&kernel, None, &mut Ram::new(64)).unwrap();
     assert_eq!(boot.entry, Va(LINK));
-    assert_eq!(boot.target, Target { wide: false, big_endian: true });
+    assert_eq!(boot.target, Target { abi: Abi::O32 { wide_floats: false }, big_endian: true });
 }
 
 #[test]

@@ -1,13 +1,18 @@
 //! The disk with requests as a driver writes them, on an image in a file or on one that fails.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Barrier, Mutex, Weak};
+use std::{fs, io};
 
 use tempfile::NamedTempFile;
 use translator::addr::Pa;
 
+use super::request::UNMAP;
 use super::*;
 use crate::backend::disk::{Disk, Format, Image};
 use crate::device::virtio::testing::{BUFFERS, Driver, Part, memory, readable, writable};
+use crate::memory::WriteNotice;
 
 const SECTORS: u64 = 2048;
 const DATA: u64 = BUFFERS + 0x1000;
@@ -37,6 +42,7 @@ impl Bench {
         self.driver.dma.write(Pa(STATUS), &[0xff]).unwrap();
         self.driver.offer(&[&[readable(BUFFERS, 16)], data, &[writable(STATUS, 1)]].concat());
         self.block.serve(&mut self.queue, &[])?;
+        self.block.quiesce(&mut self.queue)?;
         let (_, written) = self.driver.reclaim().unwrap();
         Ok((self.driver.bytes(STATUS, 1)[0], written))
     }
@@ -114,6 +120,7 @@ fn what_the_disk_does_not_have_is_an_error() {
         assert_eq!(bench.request(1, sector, &[readable(DATA, bytes)]).unwrap().0, 1);
     }
     assert_eq!(bench.request(99, 0, &[]), Ok((2, 1)));
+    assert_eq!(bench.block.features() & FEATURE_CACHE_SWITCH, FEATURE_CACHE_SWITCH);
     assert_eq!(u64::from_le_bytes(bench.block.configuration()[..8].try_into().unwrap()), SECTORS);
     assert_eq!(bench.block.configuration().len(), 60);
 }
@@ -134,14 +141,16 @@ fn a_request_without_room_is_the_drivers_fault() {
     let mut bench = Bench::new(open(&file, false));
     bench.driver.offer(&[readable(BUFFERS, 15), writable(STATUS, 1)]);
     assert_eq!(bench.block.serve(&mut bench.queue, &[]), Err(RingError::Short));
-    let mut bench = Bench::new(bench.block.disk.clone());
+    drop(bench);
+    let mut bench = Bench::new(open(&file, true));
     bench.driver.offer(&[readable(BUFFERS, 16)]);
     assert_eq!(bench.block.serve(&mut bench.queue, &[]), Err(RingError::Short));
 }
 
 /// A disk whose host fails, and that counts how often it is flushed.
+#[derive(Default)]
 struct Broken {
-    flushes: u32,
+    flushes: Arc<AtomicU32>,
 }
 
 impl Disk for Broken {
@@ -153,35 +162,173 @@ impl Disk for Broken {
         false
     }
 
-    fn read(&mut self, _place: u64, _to: &mut [u8]) -> io::Result<()> {
+    fn read(&self, _place: u64, _to: &mut [u8]) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(5))
     }
 
-    fn write(&mut self, _place: u64, _from: &[u8]) -> io::Result<()> {
+    fn write(&self, _place: u64, _from: &[u8]) -> io::Result<()> {
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.flushes += 1;
-        if self.flushes > 1 { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+    fn flush(&self) -> io::Result<()> {
+        let before = self.flushes.fetch_add(1, Ordering::SeqCst);
+        if before > 0 { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
     }
 
-    fn discard(&mut self, _place: u64, _length: u64) -> io::Result<()> {
+    fn discard(&self, _place: u64, _length: u64) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_zeroes(&mut self, _place: u64, _length: u64, _unmap: bool) -> io::Result<()> {
+    fn write_zeroes(&self, _place: u64, _length: u64, _unmap: bool) -> io::Result<()> {
         Ok(())
     }
 }
 
 #[test]
 fn failures_of_the_host_are_failures_in_the_guest() {
-    let mut bench = Bench::new(SharedDisk::new(Box::new(Broken { flushes: 0 })));
+    let mut bench = Bench::new(SharedDisk::new(Box::new(Broken::default())));
     assert_eq!(bench.request(0, 0, &[writable(DATA, 512)]).unwrap().0, 1);
     assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 0);
     // A driver that does not flush has each write flushed for it.
     bench.block.activate(0, &Arc::new(Events::new().unwrap()));
     assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 0);
     assert_eq!(bench.request(1, 0, &[readable(DATA, 512)]).unwrap().0, 1);
+}
+
+#[test]
+fn a_file_that_became_shorter_is_a_failure_in_the_guest() {
+    let file = file();
+    let mut bench = Bench::new(open(&file, false));
+    file.as_file().set_len(0).unwrap();
+    assert_eq!(bench.request(0, 4, &[writable(DATA, 512)]).unwrap().0, 1);
+}
+
+#[test]
+fn the_driver_switches_the_cache_off_and_on() {
+    let flushes = Arc::new(AtomicU32::new(0));
+    let disk = Broken { flushes: Arc::clone(&flushes) };
+    let mut bench = Bench::new(SharedDisk::new(Box::new(disk)));
+    bench.block.activate(FEATURE_FLUSH | FEATURE_CACHE_SWITCH, &Arc::new(Events::new().unwrap()));
+    let flushes_after = |bench: &mut Bench, switch: Option<u8>| {
+        switch.into_iter().for_each(|byte| bench.block.configure(CACHE_SWITCH, byte));
+        bench.request(1, 0, &[readable(DATA, 512)]).unwrap();
+        (bench.block.configuration()[CACHE_SWITCH as usize], flushes.load(Ordering::SeqCst))
+    };
+    assert_eq!(flushes_after(&mut bench, None), (1, 0));
+    assert_eq!(flushes_after(&mut bench, Some(0)), (0, 1));
+    assert_eq!(flushes_after(&mut bench, Some(1)), (1, 1));
+    bench.block.configure(0, 77);
+    assert_eq!(bench.block.configuration()[0], 0);
+    bench.block.configure(CACHE_SWITCH, 0);
+    let state = bench.block.save();
+    bench.block.reset();
+    assert_eq!(bench.block.configuration()[CACHE_SWITCH as usize], 1);
+    bench.block.restore(&state).unwrap();
+    assert_eq!(bench.block.configuration()[CACHE_SWITCH as usize], 0);
+    assert!(bench.block.restore(&[2]).is_err());
+    bench.block.reset();
+    assert_eq!(bench.block.configuration()[CACHE_SWITCH as usize], 1);
+}
+
+/// How many requests a driver may expect to be in flight.
+const DEPTH: usize = 16;
+
+/// A disk that answers only when [`DEPTH`] reads wait for an answer.
+struct Patient(Barrier);
+
+impl Disk for Patient {
+    fn size(&self) -> u64 {
+        SECTORS * SECTOR
+    }
+
+    fn is_read_only(&self) -> bool {
+        true
+    }
+
+    fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {
+        self.0.wait();
+        to.fill((place / SECTOR) as u8);
+        Ok(())
+    }
+
+    fn write(&self, _place: u64, _from: &[u8]) -> io::Result<()> {
+        unreachable!("the disk is read-only")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn discard(&self, _place: u64, _length: u64) -> io::Result<()> {
+        unreachable!("the disk is read-only")
+    }
+
+    fn write_zeroes(&self, _place: u64, _length: u64, _unmap: bool) -> io::Result<()> {
+        unreachable!("the disk is read-only")
+    }
+}
+
+impl Bench {
+    /// Makes reads of the first sectors available, each to a place of its own.
+    fn offer_reads(&mut self, count: usize) {
+        for number in 0..count as u64 {
+            let (header, data) = (BUFFERS + 0x4000 + 32 * number, DATA + 0x8000 + SECTOR * number);
+            let bytes = [&[0; 8], &number.to_le_bytes()[..]].concat();
+            self.driver.dma.write(Pa(header), &bytes).unwrap();
+            self.driver.offer(&[
+                readable(header, 16),
+                writable(data, SECTOR as u32),
+                writable(header + 16, 1),
+            ]);
+        }
+    }
+}
+
+#[test]
+fn many_requests_are_in_flight_and_come_back_when_all_is_quiet() {
+    let mut bench = Bench::new(SharedDisk::new(Box::new(Patient(Barrier::new(DEPTH)))));
+    bench.offer_reads(DEPTH);
+    bench.block.serve(&mut bench.queue, &[]).unwrap();
+    bench.block.quiesce(&mut bench.queue).unwrap();
+    let mut back = 0;
+    while bench.driver.reclaim().is_some() {
+        back += 1;
+    }
+    assert_eq!(back, DEPTH);
+    for number in 0..DEPTH as u64 {
+        assert_eq!(bench.driver.bytes(DATA + 0x8000 + SECTOR * number, 2), [number as u8; 2]);
+    }
+    // A reset waits for what is in flight, too: afterwards nothing touches the driver's memory.
+    bench.offer_reads(DEPTH);
+    bench.block.serve(&mut bench.queue, &[]).unwrap();
+    bench.block.reset();
+    assert_eq!(bench.block.workers.in_flight(), 0);
+    assert_eq!(bench.driver.reclaim(), None);
+}
+
+/// Remembers of which pages notice was given.
+#[derive(Default)]
+struct Heard(Mutex<BTreeSet<u64>>);
+
+impl WriteNotice for Heard {
+    fn written(&self, pa: Pa, bytes: u64) {
+        self.0.lock().unwrap().extend(pa.0 >> 12..=(pa.0 + bytes - 1) >> 12);
+    }
+}
+
+#[test]
+fn whatever_reaches_ram_is_noticed() {
+    let file = file();
+    for disk in [open(&file, true), SharedDisk::new(Box::new(Broken::default()))] {
+        let mut bench = Bench::new(disk);
+        let heard: Arc<Heard> = Arc::default();
+        let weak: Weak<Heard> = Arc::downgrade(&heard);
+        bench.driver.dma.connect(weak);
+        let parts = [writable(DATA + 0x4100, 0x1f00), writable(DATA + 0x9000, 0x100)];
+        bench.request(0, 0, &parts).unwrap();
+        let pages = [0x4000, 0x5000, 0x9000].map(|page| (DATA + page) >> 12);
+        let heard = heard.0.lock().unwrap();
+        assert!(pages.iter().all(|page| heard.contains(page)), "{heard:x?}");
+        assert!(!heard.contains(&((DATA + 0x6000) >> 12)));
+    }
 }
