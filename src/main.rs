@@ -2,6 +2,7 @@
 //! It owns nothing and knows nothing of machines.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cmd;
 mod console;
 mod devices;
@@ -11,6 +12,7 @@ mod options;
 mod program;
 mod rendering;
 mod report;
+mod sandbox;
 mod session;
 mod watch;
 
@@ -39,6 +41,7 @@ enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Bench(cmd::bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Bench(bench)) => bench.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

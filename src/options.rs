@@ -4,11 +4,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use runtime::backend::net::{Link, stream, user};
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
 use crate::devices::DeviceOptions;
 use crate::exit::Refused;
+use crate::sandbox::{Needs, SandboxOptions};
 use crate::watch::WatchOptions;
 
 /// What a kernel for MIPS keeps of its command line (`COMMAND_LINE_SIZE`), without the zero at its end. The runtime
@@ -51,6 +53,8 @@ pub struct MachineOptions {
     pub no_reboot: bool,
     #[command(flatten)]
     devices: DeviceOptions,
+    #[command(flatten)]
+    sandbox: SandboxOptions,
 }
 
 /// What runs the guest's code.
@@ -62,6 +66,8 @@ pub enum EngineChoice {
     Jit,
     /// Interpret everything
     Interp,
+    /// Translate everything, but come back after each block: for comparisons
+    Blocks,
 }
 
 impl From<EngineChoice> for Engine {
@@ -70,6 +76,7 @@ impl From<EngineChoice> for Engine {
             EngineChoice::Auto => Self::Auto,
             EngineChoice::Jit => Self::Jit,
             EngineChoice::Interp => Self::Interpreter,
+            EngineChoice::Blocks => Self::Blocks,
         }
     }
 }
@@ -96,6 +103,33 @@ impl MachineOptions {
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(),
         })
+    }
+
+    /// Confines the process to what the machine of `config` needs, which has opened its disks and files.
+    ///
+    /// # Errors
+    /// Fails if the host cannot and the user insists on it.
+    pub fn confine(&self, config: &Config) -> anyhow::Result<()> {
+        let mut needs = Needs::default();
+        // A reboot loads them again; the console asks which signals are ignored.
+        needs.readable.extend([config.kernel.clone(), "/proc/self/status".into()]);
+        needs.readable.extend(config.initrd.clone());
+        needs.writable.extend(self.watch.late_files());
+        for card in &config.cards {
+            match &card.link {
+                Link::User(_) => {
+                    needs.network = true;
+                    needs.readable.push(user::RESOLVER_FILE.into());
+                }
+                Link::Stream(end) => {
+                    needs.local_sockets = true;
+                    if let stream::End::Listen(path) = end {
+                        needs.write_beside(path);
+                    }
+                }
+            }
+        }
+        self.sandbox.enter(&needs)
     }
 
     fn command_line(&self, words: &str) -> Result<String, Refused> {

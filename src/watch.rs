@@ -25,6 +25,9 @@ use crate::report::Report;
 /// A file of more bytes holds no symbols.
 const MOST_BYTES: u64 = 1 << 28;
 
+/// Where `perf` looks for maps.
+const PERF_MAPS: &str = "/tmp";
+
 /// What a run should tell.
 #[derive(Clone, Debug, Args)]
 pub struct WatchOptions {
@@ -93,6 +96,11 @@ impl WatchOptions {
         }))
     }
 
+    /// The directories of files that are made only at the end.
+    pub fn late_files(&self) -> Option<PathBuf> {
+        self.perf_map.then(|| PERF_MAPS.into())
+    }
+
     fn tracing(&self, symbols: Option<&Symbols>) -> anyhow::Result<Option<Tracing>> {
         let Some((kinds, file)) = &self.trace else { return Ok(None) };
         let out = match file {
@@ -117,7 +125,7 @@ impl Watch {
         }
         let symbols = observer.symbols(self.symbols.clone());
         if self.perf_map {
-            let path = format!("/tmp/perf-{}.map", std::process::id());
+            let path = format!("{PERF_MAPS}/perf-{}.map", std::process::id());
             std::fs::write(&path, observer.perf_map(&symbols))
                 .with_context(|| format!("Cannot write {path}"))?;
         }

@@ -53,6 +53,7 @@ impl Debian {
         if std::io::stderr().is_terminal() && self.run.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
+        self.machine.confine(&config)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
         let closing = Session { config, reboots, watch }.run()?;

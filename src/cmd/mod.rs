@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+pub mod bench;
 pub mod debian;
 pub mod dump;
 pub mod program;

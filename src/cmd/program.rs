@@ -8,11 +8,13 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
 use runtime::program::Options;
 use runtime::vcpu::Engine;
-use translator::asm;
+use translator::asm::{self, Para};
 
 use crate::exit::Refused;
 use crate::options::EngineChoice;
+use crate::program::load::Loaded;
 use crate::program::{self, DumpFormat, Request, Session};
+use crate::sandbox::{Needs, SandboxOptions};
 
 /// The slice if nothing else is asked for: short enough that turns are felt, long enough to cost nothing.
 const DEFAULT_SLICE: u64 = 100_000;
@@ -61,9 +63,27 @@ pub struct Programs {
     /// How DUMP_PROCESSOR_STATE prints
     #[arg(long, value_enum, default_value_t = DumpFormat::Text, help_heading = PROGRAMS)]
     dump_format: DumpFormat,
+    #[command(flatten, next_help_heading = PROGRAMS)]
+    sandbox: SandboxOptions,
 }
 
 const PROGRAMS: &str = "Programs";
+
+/// What programs need of the host: files in the current directory, beside themselves and their snapshots, and where they
+/// say that snapshots go.
+fn needs(requests: &[Request], programs: &[Loaded]) -> Needs {
+    let mut needs = Needs { writable: vec![".".into()], ..Needs::default() };
+    for request in requests {
+        needs.write_beside(&request.program);
+        request.snapshot.iter().for_each(|snapshot| needs.write_beside(snapshot));
+    }
+    for para in programs.iter().flat_map(|program| program.image.paras()) {
+        if let Para::Snapshot(file) = para {
+            needs.write_beside(file.as_ref());
+        }
+    }
+    needs
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CpuChoice {
@@ -122,6 +142,7 @@ impl Programs {
             stats: self.stats,
             dump_format: self.dump_format,
         };
+        self.sandbox.enter(&needs(&expanded, &images))?;
         session.run(images)
     }
 

@@ -32,6 +32,7 @@ impl Run {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let mut config = self.machine.config(self.kernel, self.initrd, "")?;
         let watch = self.machine.watch.open(&mut config)?;
+        self.machine.confine(&config)?;
         let closing = Session { config, reboots: !self.machine.no_reboot, watch }.run()?;
         Ok(closing.end.exit_code())
     }

@@ -166,6 +166,11 @@ impl Image {
         }
     }
 
+    /// All requests that its source makes.
+    pub fn paras(&self) -> &[Para] {
+        self.program.as_ref().map_or(&[], |program| &program.hypercalls)
+    }
+
     /// Whether the program handles its exceptions.
     pub fn has_handler(&self) -> bool {
         let vector = u64::from(EXCEPTION_VECTOR.0 as u32);

@@ -15,6 +15,15 @@ use translator::mode::Mode;
 use super::{Leave, Stop, Vcpu};
 use crate::trace::Kinds;
 
+/// How blocks become code, and how they meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// How often a block is interpreted before it is translated.
+    pub interpreted: u32,
+    /// Whether blocks go on to each other by links and jump caches.
+    pub joined: bool,
+}
+
 /// What the program counter leads to.
 enum Next {
     /// Host code.
@@ -25,22 +34,21 @@ enum Next {
 
 impl Vcpu {
     /// Runs generated code until the budget is used up, the alarm is raised or the guest leaves. If
-    /// blocks do not count, the budget pays only for what is interpreted. A block is translated when it
-    /// has been reached more than `threshold` times, and interpreted until then.
-    pub(super) fn run_code(&mut self, threshold: u32) -> Option<Leave> {
+    /// blocks do not count, the budget pays only for what is interpreted.
+    pub(super) fn run_code(&mut self, policy: Policy) -> Option<Leave> {
         let counted = self.machine.fixed_mode.contains(Mode::COUNTED);
-        let left = self.run_until_left(counted, threshold);
+        let left = self.run_until_left(counted, policy);
         self.settle_float();
         left
     }
 
-    fn run_until_left(&mut self, counted: bool, threshold: u32) -> Option<Leave> {
+    fn run_until_left(&mut self, counted: bool, policy: Policy) -> Option<Leave> {
         let mut link = None;
         loop {
             if self.has_alarm() || counted && self.cpu.budget <= 0 {
                 return None;
             }
-            let next = match self.next_code(threshold) {
+            let next = match self.next_code(policy.interpreted) {
                 Ok(next) => next,
                 Err(Stop::Leave(why)) => return Some(why),
                 Err(_) => {
@@ -60,6 +68,7 @@ impl Vcpu {
                 }
             };
             match link.take() {
+                _ if !policy.joined => {}
                 Some(link) => self.machine.cache().join(link, &key),
                 None => self.soft.add_jump(Va(self.cpu.pc), entry, bound),
             }

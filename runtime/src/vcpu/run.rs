@@ -10,6 +10,7 @@ use translator::exception::{Exception, Intent};
 use translator::interp::{self, Site};
 use translator::mode::Mode;
 
+use super::jit::Policy;
 use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
 use crate::mmu::segment::{Segment, classify};
@@ -23,6 +24,9 @@ pub enum Engine {
     Jit,
     /// Blocks are interpreted until they have shown that they run often.
     Auto,
+    /// As `Jit`, but every block comes back to the run loop: what is left of the speed without links
+    /// and jump caches.
+    Blocks,
 }
 
 /// How often a block is interpreted before it is translated under [`Engine::Auto`]: most blocks of a
@@ -83,8 +87,9 @@ impl Vcpu {
         self.cpu.budget += batch as i64;
         let left = match engine {
             Engine::Interpreter => self.interpret(batch),
-            Engine::Jit => self.run_code(0),
-            Engine::Auto => self.run_code(WARM),
+            Engine::Jit => self.run_code(Policy { interpreted: 0, joined: true }),
+            Engine::Auto => self.run_code(Policy { interpreted: WARM, joined: true }),
+            Engine::Blocks => self.run_code(Policy { interpreted: 0, joined: false }),
         };
         // What was not used is not granted.
         self.granted = self.granted.wrapping_sub(self.cpu.budget as u64);

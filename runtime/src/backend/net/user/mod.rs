@@ -33,6 +33,8 @@ use self::tcp::{Ends, Flows};
 use super::{Frame, Mac, Network, Offloads};
 use crate::backend::events::Events;
 
+pub use self::resolver::FILE as RESOLVER_FILE;
+
 /// The guest.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);

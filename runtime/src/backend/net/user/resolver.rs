@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 /// Where the host says which servers it asks (resolv.conf(5)).
-const FILE: &str = "/etc/resolv.conf";
+pub const FILE: &str = "/etc/resolv.conf";
 
 /// The first of the host's name servers that has an IPv4 address, if there is one.
 pub fn of_host() -> Option<Ipv4Addr> {
