@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use runtime::backend::net::{Link, stream, user};
+use runtime::backend::net::{Link, stream, tap, user};
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
@@ -126,6 +126,10 @@ impl MachineOptions {
                     if let stream::End::Listen(path) = end {
                         needs.write_beside(path);
                     }
+                }
+                Link::Tap(_) => {
+                    needs.taps = true;
+                    needs.writable.push(tap::DEVICE.into());
                 }
             }
         }

@@ -13,7 +13,8 @@ use super::header::{self, HEADER_LENGTH};
 use super::{Frame, Mac, Network, Offloads};
 use crate::backend::events::{Events, Interest};
 
-const DEVICE: &str = "/dev/net/tun";
+/// What is opened to attach to any of them.
+pub const DEVICE: &str = "/dev/net/tun";
 /// The longest frame with segmentation left to the guest.
 const LONGEST: usize = 65_535 + 14;
 /// Frames that wait for a slow guest; beyond them they wait in the kernel.
