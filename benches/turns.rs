@@ -1,6 +1,7 @@
 //! What do turns cost? A hundred programs of a million instructions each, in slices of several sizes. The cost is the CPU
-//! time above that of the same programs run one after the other; both translate the same blocks. Runs alternate, and the
-//! least of each kind counts, since other work on the host can only add.
+//! time above that of the same programs run one after the other: in all, and after a warm-up in which what runs often has
+//! been translated, for a program that is interrupted within a block also needs that block's rest translated. Runs
+//! alternate, and the least of each kind counts, since other work on the host can only add.
 
 #[expect(dead_code, reason = "a test's module, of which this needs a part")]
 #[path = "../tests/program/harness.rs"]
@@ -10,11 +11,13 @@ mod players;
 
 use std::time::Duration;
 
-use runtime::schedule;
+use runtime::schedule::{self, Guest as _};
 use runtime::vcpu::Engine;
 use rustix::time::{ClockId, clock_gettime};
 
 const MACHINES: usize = 100;
+/// Instructions of a program before its steady state.
+const WARM_UP: u64 = 200_000;
 /// Longer than any program: one after the other.
 const WHOLE: u64 = 1 << 40;
 /// The second is a control: what it differs from the first is the host's noise.
@@ -25,31 +28,58 @@ fn cpu_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// The CPU time of all programs in turns, and how many turns there were.
-fn run(engine: Engine, slice: u64) -> (Duration, u64) {
+/// What a run took, in CPU time.
+#[derive(Clone, Copy)]
+struct Cost {
+    all: Duration,
+    /// After the warm-up.
+    steady: Duration,
+    /// The turns after the warm-up.
+    turns: u64,
+}
+
+fn run(engine: Engine, slice: u64) -> Cost {
     let mut players = players::players(MACHINES, engine);
     let started = cpu_time();
+    let first = slice.min(WARM_UP / 2);
+    for _ in 0..WARM_UP / first {
+        for player in &mut players {
+            // None has ended so early.
+            player.run(first);
+        }
+    }
+    let warm = cpu_time();
     schedule::slices(&mut players, slice);
-    let spent = cpu_time() - started;
-    (spent, players.iter().map(|player| player.vm.retired().div_ceil(slice)).sum())
+    let ended = cpu_time();
+    let left = |player: &players::Player| (player.vm.retired() - WARM_UP).div_ceil(slice);
+    Cost { all: ended - started, steady: ended - warm, turns: players.iter().map(left).sum() }
+}
+
+/// How much more `spent` is than `alone`.
+fn above(spent: Duration, alone: Duration) -> f64 {
+    spent.as_secs_f64() / alone.as_secs_f64() - 1.0
 }
 
 fn main() {
-    for (engine, runs) in [(Engine::Jit, 25), (Engine::Interpreter, 3)] {
-        let rounds: Vec<[_; SLICES.len()]> =
-            (0..runs).map(|_| SLICES.map(|slice| run(engine, slice))).collect();
-        let least = |index: usize| rounds.iter().map(|round| round[index]).min().unwrap_or_default();
-        let (alone, _) = least(0);
-        println!("{engine:?}, one after the other: {:.3} s", alone.as_secs_f64());
+    for (engine, runs) in [(Engine::Jit, 9), (Engine::Auto, 9), (Engine::Interpreter, 3)] {
+        let rounds: Vec<_> = (0..runs).map(|_| SLICES.map(|slice| run(engine, slice))).collect();
+        let least = |index: usize| {
+            let costs = || rounds.iter().map(move |round| round[index]);
+            let all = costs().map(|cost| cost.all).min().unwrap_or_default();
+            let steady = costs().map(|cost| cost.steady).min().unwrap_or_default();
+            Cost { all, steady, turns: rounds[0][index].turns }
+        };
+        let alone = least(0);
+        println!("{engine:?}, one after the other: {:.3} s", alone.all.as_secs_f64());
         for (index, slice) in SLICES.into_iter().enumerate().skip(1) {
-            let (spent, turns) = least(index);
+            let cost = least(index);
             let kind = if slice == WHOLE { "the same again".into() } else { format!("slices of {slice}") };
-            let above = spent.as_secs_f64() - alone.as_secs_f64();
+            let extra = cost.steady.as_secs_f64() - alone.steady.as_secs_f64();
             println!(
-                "{engine:?}, {kind}: {:.3} s, {:+.1} %, {:+.2} us a turn",
-                spent.as_secs_f64(),
-                100.0 * above / alone.as_secs_f64(),
-                1e6 * above / turns as f64,
+                "{engine:?}, {kind}: {:+.1} % in all, {:+.1} % after the warm-up, {:+.2} us a turn",
+                100.0 * above(cost.all, alone.all),
+                100.0 * above(cost.steady, alone.steady),
+                1e6 * extra / cost.turns as f64,
             );
         }
     }

@@ -5,6 +5,7 @@
 mod bench;
 mod cmd;
 mod console;
+mod control;
 mod devices;
 mod exit;
 mod guest_code;
@@ -41,6 +42,8 @@ enum Command {
     Run(cmd::run::Run),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Ps(cmd::ps::Ps),
+    Control(cmd::control::Control),
     Bench(cmd::bench::Bench),
 }
 
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Ps(ps)) => ps.execute(),
+        Some(Command::Control(control)) => control.execute(),
         Some(Command::Bench(bench)) => bench.execute(),
         None => cli.programs.execute(&matches),
     };

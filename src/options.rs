@@ -1,13 +1,14 @@
 //! The options that every command with a machine has, and what they mean to the runtime. It must not know what is
 //! booted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, tap, user};
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
 
+use crate::control::{Address, directory};
 use crate::devices::DeviceOptions;
 use crate::exit::Refused;
 use crate::sandbox::{Needs, SandboxOptions};
@@ -21,12 +22,12 @@ const LONGEST_COMMAND_LINE: usize = 4095 - " nokaslr".len();
 /// comes later, and so wins.
 const PANIC_ENDS: &str = "panic=-1";
 
+/// What a machine is called if nobody says it, so that its network cards have the same addresses at each start.
+const UNNAMED: &str = "myvmm";
+
 /// How a machine is built and run.
 #[derive(Clone, Debug, Args)]
 pub struct MachineOptions {
-    /// Name of the machine, from which its network cards get their addresses
-    #[arg(long, value_name = "NAME", default_value = "myvmm")]
-    name: String,
     /// Memory: a number with K, M or G; without, M is meant
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
     mem: u64,
@@ -45,6 +46,10 @@ pub struct MachineOptions {
         allow_hyphen_values = true
     )]
     append: String,
+    /// What to call the VM: `myvmm ps` lists it, `myvmm control` gives it commands [default: made from the file and
+    /// the process]
+    #[arg(long, value_name = "NAME", value_parser = directory::name)]
+    pub name: Option<String>,
     /// What the run should tell.
     #[command(flatten)]
     pub watch: WatchOptions,
@@ -89,7 +94,7 @@ impl MachineOptions {
     /// Refuses a command line that the kernel would cut, and devices that cannot be.
     pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
         Ok(Config {
-            name: self.name.clone(),
+            name: self.name.clone().unwrap_or_else(|| UNNAMED.to_owned()),
             kernel,
             initrd,
             command_line: self.command_line(words)?,
@@ -109,12 +114,13 @@ impl MachineOptions {
     ///
     /// # Errors
     /// Fails if the host cannot and the user insists on it.
-    pub fn confine(&self, config: &Config) -> anyhow::Result<()> {
+    pub fn confine(&self, config: &Config, address: &Address) -> anyhow::Result<()> {
         let mut needs = Needs::default();
         // A reboot loads them again; the console asks which signals are ignored.
         needs.readable.extend([config.kernel.clone(), "/proc/self/status".into()]);
         needs.readable.extend(config.initrd.clone());
         needs.writable.extend(self.watch.late_files());
+        needs.writable.extend(address.directory().map(Path::to_owned));
         for card in &config.cards {
             match &card.link {
                 Link::User(_) => {

@@ -2,15 +2,15 @@
 //! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
 //! know what is booted.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use std::{io, mem};
 
 use anyhow::Context as _;
 use runtime::machine::Ending;
-use runtime::vm::{Config, Handle, Vm, VmError};
+use runtime::vm::{Config, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
 
@@ -18,6 +18,8 @@ use crate::console::keys;
 use crate::console::line::Line;
 use crate::console::output::{Output, Rest, Seen};
 use crate::console::{self, Console};
+use crate::control::machine::Machine;
+use crate::control::{self, Address, Control, Notices};
 use crate::exit;
 use crate::report::Report;
 use crate::watch::Watch;
@@ -30,6 +32,8 @@ const BACKGROUND_REST: Duration = Duration::from_millis(200);
 
 /// What to run, and how.
 pub struct Session {
+    /// How it is reached from outside.
+    pub address: Address,
     /// The machine.
     pub config: Config,
     /// Whether a machine that resets starts again.
@@ -76,6 +80,8 @@ pub struct Closing {
 /// What the main thread waits for.
 enum Event {
     Console(console::Event),
+    /// Someone outside asked for the end.
+    Quit,
     /// The last machine has ended.
     Ended(Result<End, VmError>),
 }
@@ -90,8 +96,25 @@ impl From<console::Event> for Event {
 enum Stop {
     Ended(Result<End, VmError>),
     Left,
+    Quit,
     OutputFailed(io::Error),
     Signal(i32),
+}
+
+impl Stop {
+    /// What those who control the VM are told.
+    fn notice(&self) -> control::Event {
+        let (guest, reason) = match self {
+            Self::Ended(Ok(End::PoweredOff)) => (true, "guest-shutdown"),
+            Self::Ended(Ok(End::Reset | End::Mute)) => (true, "guest-reset"),
+            Self::Ended(Ok(End::Panicked(_))) => (true, "guest-panic"),
+            Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) => (false, "host-error"),
+            Self::Left => (false, "host-ui"),
+            Self::Quit => (false, "host-qmp-quit"),
+            Self::Signal(_) => (false, "host-signal"),
+        };
+        control::Event::Shutdown { guest, reason }
+    }
 }
 
 impl Session {
@@ -103,6 +126,12 @@ impl Session {
         let (events, happened) = channel();
         let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
         let watch = self.watch;
+        let quit = events.clone();
+        // Without a listener the process is about to end.
+        let quit = Box::new(move || drop(quit.send(Event::Quit)));
+        let machine = Arc::new(Machine::new(&self.config, quit));
+        let target = Arc::clone(&machine);
+        let control = Control::start(self.address, target)?;
         let course = Course {
             config: self.config,
             reboots: self.reboots,
@@ -110,10 +139,10 @@ impl Session {
             line: Arc::clone(&line),
             report: report.clone(),
             watch: Arc::clone(&watch),
-            machine: Arc::default(),
+            machine: Arc::clone(&machine),
+            notices: control.notices().clone(),
             events: events.clone(),
         };
-        let machine = Arc::clone(&course.machine);
         let first = course.build()?;
         let console = Console::open(line, &events)?;
         drop(events);
@@ -122,9 +151,11 @@ impl Session {
             .spawn(move || course.follow(first))
             .context("Cannot start a thread of the machine")?;
 
-        let stop = Desk { console: &console, happened, machine }.wait();
+        let stop = Desk { console: &console, happened, machine, control: &control }.wait();
         let is_terminal = console.is_terminal();
         drop(console);
+        control.notices().publish(stop.notice());
+        drop(control);
         let seen = mem::take(&mut *seen.lock());
         if is_terminal && seen.is_within_line() {
             eprintln!();
@@ -138,7 +169,7 @@ impl Session {
 fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
     let end = match stop {
         Stop::Ended(end) => end?,
-        Stop::Left => End::Left,
+        Stop::Left | Stop::Quit => End::Left,
         Stop::OutputFailed(error) => {
             return Err(error).context("Cannot write what the guest prints to standard output");
         }
@@ -165,15 +196,9 @@ struct Course {
     line: Arc<Line>,
     report: Report,
     watch: Arc<Watch>,
-    machine: Current,
+    machine: Arc<Machine>,
+    notices: Notices,
     events: Sender<Event>,
-}
-
-/// The machine that runs, if there is one. What it printed is whole only when nobody holds it any more.
-type Current = Arc<Mutex<Option<Handle>>>;
-
-fn current(machine: &Current) -> MutexGuard<'_, Option<Handle>> {
-    machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Course {
@@ -200,16 +225,18 @@ impl Course {
                 return Ok(end);
             }
             *self.seen.lock() = Default::default();
+            self.notices.publish(control::Event::Reset { guest: ending == Ending::Reset });
             (vm, rest) = self.build()?;
         }
     }
 
     fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
         self.line.connect(vm.serial_input());
-        *current(&self.machine) = Some(vm.handle());
+        self.machine.connect(vm.handle());
         let observer = vm.observer();
         let result = vm.run();
-        *current(&self.machine) = None;
+        // What it printed is whole only when nobody holds it any more.
+        self.machine.disconnect();
         let (ending, statistics) = result?;
         self.report.add(&statistics);
         self.watch.look(&observer);
@@ -233,7 +260,8 @@ impl Course {
 struct Desk<'a> {
     console: &'a Console,
     happened: Receiver<Event>,
-    machine: Current,
+    machine: Arc<Machine>,
+    control: &'a Control,
 }
 
 impl Desk<'_> {
@@ -242,6 +270,7 @@ impl Desk<'_> {
         loop {
             let stop = match self.next() {
                 Some(Event::Ended(end)) => return Stop::Ended(end),
+                Some(Event::Quit) => Some(Stop::Quit),
                 Some(Event::Console(event)) => self.answer(event),
                 None => Some(Stop::Left),
             };
@@ -272,6 +301,10 @@ impl Desk<'_> {
                 show_keys();
                 None
             }
+            Command(keys::Command::Pause) => {
+                self.toggle();
+                None
+            }
             OutputFailed(error) => Some(Stop::OutputFailed(error)),
             Signal(SIGTSTP) => {
                 self.stop_process();
@@ -285,6 +318,16 @@ impl Desk<'_> {
         }
     }
 
+    /// Pauses the machine, or lets it go on.
+    fn toggle(&self) {
+        let vm = &self.control.vm;
+        let paused = vm.status() == "running";
+        vm.set_paused(paused);
+        if paused {
+            eprint!("\r\nmyvmm: The machine stands still; Ctrl-A p lets it go on.\r\n");
+        }
+    }
+
     /// Stops as other programs do; the system sends SIGCONT when it goes on.
     fn stop_process(&self) {
         self.console.give_terminal_back();
@@ -294,9 +337,7 @@ impl Desk<'_> {
 
     /// Ends the machine, and waits a while for its last words.
     fn end_machine(&self) {
-        if let Some(machine) = &*current(&self.machine) {
-            machine.quit();
-        }
+        self.machine.end();
         while let Ok(event) = self.happened.recv_timeout(PATIENCE) {
             if matches!(event, Event::Ended(_)) {
                 return;

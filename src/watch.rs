@@ -158,7 +158,8 @@ impl Watch {
     }
 }
 
-fn hot_listings(observer: &Observer, count: usize, symbols: &Symbols) -> Vec<Listing> {
+/// The `count` hottest blocks of a machine, with all their stages.
+pub fn hot_listings(observer: &Observer, count: usize, symbols: &Symbols) -> Vec<Listing> {
     let symbol = |va, mode| place(symbols, va, mode);
     let context = Context { registers: Names::N64, symbol: &symbol };
     let hottest = observer.hottest(count, |_| true);

@@ -5,10 +5,13 @@
 //! when all locks have been had once, everything stands still, and whoever asked may look at the
 //! members and change them.
 
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustix::thread::gettid;
+
 use crate::device::lock;
-use crate::machine::Control;
+use crate::machine::{Control, Ending};
 
 /// Something that runs, and by which switches it is called.
 pub struct Member<T> {
@@ -24,6 +27,8 @@ struct Seat<T> {
     cell: Mutex<T>,
     control: Arc<Control>,
     number: usize,
+    /// The host's thread that ran it last.
+    thread: AtomicI32,
 }
 
 /// Who wants everything to stand still.
@@ -58,6 +63,7 @@ impl<T> Pausable<T> {
             cell: Mutex::new(member.cell),
             control: member.control,
             number: member.number,
+            thread: AtomicI32::new(0),
         };
         let seats = members.into_iter().map(seat).collect();
         Arc::new(Self { seats, surroundings, wishes: Mutex::default() })
@@ -80,12 +86,23 @@ impl<T> Pausable<T> {
                 let member = lock(&seat.cell);
                 // Whoever asked for a pause since may already count on this lock's having been free.
                 if !seat.control.is_paused() {
+                    seat.thread.store(gettid().as_raw_nonzero().get(), Ordering::Relaxed);
                     return Some(member);
                 }
             }
             seat.control.doorbell(seat.number).stand_by();
         }
         None
+    }
+
+    /// The host's threads that ran the members last; 0 for one that never ran.
+    pub fn threads(&self) -> Vec<i32> {
+        self.seats.iter().map(|seat| seat.thread.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Ends all members for good.
+    pub fn end(&self) {
+        self.seats.iter().for_each(|seat| seat.control.end(Ending::Quit));
     }
 
     /// Whether the runner of member `index` must let go of it.
@@ -181,12 +198,11 @@ impl<T> Drop for Hold<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use std::thread;
     use std::time::Duration;
 
     use super::*;
-    use crate::machine::Ending;
 
     /// Two counters on threads, and how often the surroundings were told to stop and to go on.
     fn counters() -> (Arc<Pausable<u64>>, Arc<Control>, Arc<AtomicU32>) {

@@ -292,6 +292,11 @@ impl Handle {
         Observer::new(Arc::clone(&self.machine))
     }
 
+    /// The host's threads that run the vCPUs; 0 for one that has not begun.
+    pub fn threads(&self) -> Vec<i32> {
+        self.vcpus.threads()
+    }
+
     /// How long the machine has run, without the time that it stood still.
     pub fn run_time(&self) -> Duration {
         self.machine.run_time()

@@ -2,7 +2,7 @@
 //! It must not know how packages become images, or how a machine or a console works.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -11,6 +11,7 @@ use image::{Flavour, Guest};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::keys;
+use crate::control::Address;
 use crate::exit;
 use crate::options::MachineOptions;
 use crate::session::{Closing, Session};
@@ -53,10 +54,11 @@ impl Debian {
         if std::io::stderr().is_terminal() && self.run.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
-        self.machine.confine(&config)?;
+        let address = Address::take(self.machine.name.as_deref(), Path::new("debian"))?;
+        self.machine.confine(&config, &address)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let closing = Session { config, reboots, watch }.run()?;
+        let closing = Session { address, config, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

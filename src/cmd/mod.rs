@@ -1,7 +1,9 @@
 //! The subcommands, one file each.
 
 pub mod bench;
+pub mod control;
 pub mod debian;
 pub mod dump;
 pub mod program;
+pub mod ps;
 pub mod run;

@@ -1,7 +1,7 @@
 //! `myvmm -v FILE ...`: runs programs in assembly, each in a machine of its own. Here are the options and what they
 //! belong to; loading, running and printing are in `program`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
@@ -10,6 +10,7 @@ use runtime::program::Options;
 use runtime::vcpu::Engine;
 use translator::asm::{self, Para};
 
+use crate::control::{Address, directory};
 use crate::exit::Refused;
 use crate::options::EngineChoice;
 use crate::program::load::Loaded;
@@ -57,6 +58,10 @@ pub struct Programs {
     /// Begin each line that a program prints with the program's name
     #[arg(long, help_heading = PROGRAMS)]
     prefix: bool,
+    /// What to call the session: `myvmm ps` lists it, `myvmm control` gives it commands [default: made from the first
+    /// program and the process]
+    #[arg(long, value_name = "NAME", value_parser = directory::name, help_heading = PROGRAMS)]
+    name: Option<String>,
     /// Print statistics to standard error at the end
     #[arg(long, help_heading = PROGRAMS)]
     stats: bool,
@@ -71,8 +76,11 @@ const PROGRAMS: &str = "Programs";
 
 /// What programs need of the host: files in the current directory, beside themselves and their snapshots, and where they
 /// say that snapshots go.
-fn needs(requests: &[Request], programs: &[Loaded]) -> Needs {
+fn needs(requests: &[Request], programs: &[Loaded], address: &Address) -> Needs {
     let mut needs = Needs { writable: vec![".".into()], ..Needs::default() };
+    // The session asks which signals are ignored, and takes its control socket away in the end.
+    needs.readable.push("/proc/self/status".into());
+    needs.writable.extend(address.directory().map(Path::to_owned));
     for request in requests {
         needs.write_beside(&request.program);
         request.snapshot.iter().for_each(|snapshot| needs.write_beside(snapshot));
@@ -142,8 +150,9 @@ impl Programs {
             stats: self.stats,
             dump_format: self.dump_format,
         };
-        self.sandbox.enter(&needs(&expanded, &images))?;
-        session.run(images)
+        let address = Address::take(self.name.as_deref(), &expanded[0].program)?;
+        self.sandbox.enter(&needs(&expanded, &images, &address))?;
+        session.run(images, address)
     }
 
     fn options(&self) -> Options {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::console::keys;
+use crate::control::Address;
 use crate::exit;
 use crate::options::MachineOptions;
 use crate::session::Session;
@@ -32,8 +33,9 @@ impl Run {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let mut config = self.machine.config(self.kernel, self.initrd, "")?;
         let watch = self.machine.watch.open(&mut config)?;
-        self.machine.confine(&config)?;
-        let closing = Session { config, reboots: !self.machine.no_reboot, watch }.run()?;
+        let address = Address::take(self.machine.name.as_deref(), &config.kernel)?;
+        self.machine.confine(&config, &address)?;
+        let closing = Session { address, config, reboots: !self.machine.no_reboot, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }

@@ -8,6 +8,7 @@ const ESCAPE: u8 = 0x01;
 pub const HELP: &str = "\
 Keys on the console:
   Ctrl-A h       show these keys
+  Ctrl-A p       pause the machine, or let it go on
   Ctrl-A x       leave: the machine ends at once
   Ctrl-A Ctrl-A  send one Ctrl-A to the guest
 ";
@@ -17,6 +18,8 @@ Keys on the console:
 pub enum Command {
     /// Show the keys.
     Help,
+    /// Pause the machine or let it go on.
+    Pause,
     /// End the machine.
     Leave,
 }
@@ -46,6 +49,7 @@ impl Keys {
         match byte {
             ESCAPE => Some(Key::Guest(ESCAPE)),
             b'h' | b'?' => Some(Key::Command(Command::Help)),
+            b'p' => Some(Key::Command(Command::Pause)),
             b'x' => Some(Key::Command(Command::Leave)),
             _ => None,
         }
@@ -60,12 +64,13 @@ mod tests {
     fn the_escape_key_changes_the_next_byte_only() {
         let mut keys = Keys::default();
         let read: Vec<Key> =
-            b"a\x01h\x01\x01x\x01qx\x01x".iter().filter_map(|byte| keys.next(*byte)).collect();
+            b"a\x01h\x01\x01x\x01p\x01qx\x01x".iter().filter_map(|byte| keys.next(*byte)).collect();
         let expected = [
             Key::Guest(b'a'),
             Key::Command(Command::Help),
             Key::Guest(ESCAPE),
             Key::Guest(b'x'),
+            Key::Command(Command::Pause),
             Key::Guest(b'x'),
             Key::Command(Command::Leave),
         ];

@@ -6,7 +6,7 @@ mod input;
 pub mod keys;
 pub mod line;
 pub mod output;
-mod signals;
+pub mod signals;
 mod terminal;
 pub mod watch;
 

@@ -119,6 +119,8 @@ impl Player {
                 return progress;
             }
         }
+        // Someone outside asked for the end. What cannot be printed now, nobody wants.
+        let _ = self.terminal.port.close();
         Progress::Ended
     }
 

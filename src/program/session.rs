@@ -1,7 +1,10 @@
 //! All programs of a command from start to end, and what is told afterwards.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -9,12 +12,20 @@ use runtime::pause::{Member, Pausable};
 use runtime::program::{ProgramVm, RestoreError};
 use runtime::schedule;
 use runtime::vcpu::Engine;
+use signal_hook::consts::{SIGCONT, SIGTSTP};
+use signal_hook::low_level::emulate_default_handler;
 
 use super::input::Input;
 use super::load::Loaded;
 use super::output::Output;
 use super::player::{DumpFormat, Player, Terminal};
+use crate::console::{self, signals};
+use crate::control::programs::Programs;
+use crate::control::{self, Address, Control};
 use crate::exit::Refused;
+
+/// How long programs that are to end may take for it before the process ends without them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How programs are run.
 pub struct Session {
@@ -37,7 +48,7 @@ impl Session {
     ///
     /// # Errors
     /// Refuses snapshots that do not fit, and fails if the host has no memory or threads.
-    pub fn run(&self, programs: Vec<Loaded>) -> anyhow::Result<ExitCode> {
+    pub fn run(&self, programs: Vec<Loaded>, address: Address) -> anyhow::Result<ExitCode> {
         let (input, output) = (Input::new(programs.len() == 1), Output::new());
         let names: Vec<String> = programs.iter().map(|program| program.image.name.clone()).collect();
         let vms = programs.into_iter().map(|program| self.build(program));
@@ -51,19 +62,48 @@ impl Session {
             let terminal = Terminal { port: output.port(number, prefix), input: input.clone(), is_called };
             Player::new(Arc::clone(&programs), number, terminal, self.dump_format, output.is_terminal)
         };
-        let mut players: Vec<_> = (0..names.len()).map(player).collect();
+        let players: Vec<_> = (0..names.len()).map(player).collect();
         let started = Instant::now();
-        if self.threads {
-            schedule::threads(&mut players, self.slice).context("Cannot start a thread for each program")?;
-        } else {
-            schedule::slices(&mut players, self.slice);
-        }
+        let Some(players) = self.play(players, &programs, address)? else { return Ok(ExitCode::SUCCESS) };
         output.flush().context("Cannot write to standard output")?;
         if self.stats {
             statistics(&players, started.elapsed());
         }
         let code = players.iter().map(Player::exit_code).find(|code| *code != 0);
         Ok(code.unwrap_or(0).into())
+    }
+
+    /// Runs the programs to their ends, under control. Gives none of them back if someone asked for the end and one is
+    /// stuck in the host.
+    fn play(
+        &self,
+        mut players: Vec<Player>,
+        programs: &Arc<Pausable<ProgramVm>>,
+        address: Address,
+    ) -> anyhow::Result<Option<Vec<Player>>> {
+        let (events, happened) = channel();
+        let (vms, sender) = (Arc::clone(programs), events.clone());
+        let quit = Box::new(move || {
+            vms.end();
+            // Without a listener the process is about to end.
+            let _ = sender.send(Event::Quit);
+        });
+        let target = Arc::new(Programs { vms: Arc::clone(programs), quit });
+        let control = Control::start(address, target)?;
+        signals::watch(events.clone()).context("Cannot watch for signals")?;
+        let (threads, slice) = (self.threads, self.slice);
+        let run = move || {
+            let result = if threads {
+                schedule::threads(&mut players, slice)
+            } else {
+                schedule::slices(&mut players, slice);
+                Ok(())
+            };
+            // As above.
+            let _ = events.send(Event::Ended(result.map(|()| players)));
+        };
+        thread::Builder::new().name("programs".into()).spawn(run).context("Cannot start a thread")?;
+        wait(&happened, control)
     }
 
     fn build(&self, program: Loaded) -> anyhow::Result<ProgramVm> {
@@ -74,6 +114,53 @@ impl Session {
             RestoreError::Build(error) => error.into(),
             error => Refused(format!("{}: {}", path.display(), sentence(&error))).into(),
         })
+    }
+}
+
+/// What the main thread waits for.
+enum Event {
+    /// All programs have ended, or the host starts no threads.
+    Ended(io::Result<Vec<Player>>),
+    /// Someone outside asked for the end.
+    Quit,
+    Console(console::Event),
+}
+
+impl From<console::Event> for Event {
+    fn from(event: console::Event) -> Self {
+        Self::Console(event)
+    }
+}
+
+/// Waits for the end of all programs. A signal that ends the session ends the process.
+fn wait(happened: &Receiver<Event>, control: Control) -> anyhow::Result<Option<Vec<Player>>> {
+    let shutdown = |guest, reason| control::Event::Shutdown { guest, reason };
+    loop {
+        match happened.recv() {
+            Ok(Event::Ended(players)) => {
+                control.notices().publish(shutdown(true, "guest-shutdown"));
+                return players.map(Some).context("Cannot start a thread for each program");
+            }
+            Ok(Event::Console(console::Event::Signal(SIGCONT))) => {}
+            Ok(Event::Console(console::Event::Signal(SIGTSTP))) => {
+                // If it cannot stop, it goes on.
+                let _ = emulate_default_handler(SIGTSTP);
+            }
+            Ok(Event::Console(console::Event::Signal(signal))) => {
+                control.notices().publish(shutdown(false, "host-signal"));
+                drop(control);
+                emulate_default_handler(signal).context("Cannot end as the signal asks")?;
+                return Ok(None);
+            }
+            // There is no console that could say anything else.
+            Ok(Event::Console(_) | Event::Quit) | Err(_) => {
+                control.notices().publish(shutdown(false, "host-qmp-quit"));
+                return match happened.recv_timeout(PATIENCE) {
+                    Ok(Event::Ended(players)) => Ok(players.ok()),
+                    _ => Ok(None),
+                };
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! every size:
 //!
 //! ```text
-//! # cpu: mips64r2         # endian: big        # compat: spim
+//! # cpu: mips64r2         # endian: big (both without this)        # compat: spim
 //! # input: 12\n           what is typed
 //! # output: Hello\n       what is printed; lines of output are put together
 //! # ends: exit 7          or a part of what is reported
@@ -24,6 +24,8 @@ const PATIENCE: u64 = 3_000_000;
 #[derive(Default)]
 struct Expected {
     options: Options,
+    /// Whether `options.endian` is asked for.
+    one_endian: bool,
     input: String,
     output: String,
     ends: String,
@@ -46,7 +48,10 @@ fn expected(source: &str) -> Expected {
         let Some((name, value)) = line.split_once(": ") else { continue };
         match (name, value) {
             ("cpu", "mips64r2") => expected.options.cpu = Cpu::Mips64r2,
-            ("endian", "big") => expected.options.endian = Endian::Big,
+            ("endian", order) => {
+                expected.options.endian = if order == "big" { Endian::Big } else { Endian::Little };
+                expected.one_endian = true;
+            }
             ("compat", "spim") => expected.options.compat = Compat::Spim,
             ("compat", "gas") => expected.options.compat = Compat::Gas,
             ("input", text) => expected.input.push_str(&unescape(text)),
@@ -59,10 +64,17 @@ fn expected(source: &str) -> Expected {
 }
 
 fn check(path: &Path) {
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let source = fs::read_to_string(path).unwrap();
     let expected = expected(&source);
-    let image = assemble(&name, &source, expected.options);
+    check_with(path, &source, &expected, expected.options);
+    if !expected.one_endian {
+        check_with(path, &source, &expected, Options { endian: Endian::Big, ..expected.options });
+    }
+}
+
+fn check_with(path: &Path, source: &str, expected: &Expected, options: Options) {
+    let name = format!("{} ({:?})", path.file_name().unwrap().to_string_lossy(), options.endian);
+    let image = assemble(&name, source, options);
     let mut counts = Vec::new();
     for engine in ENGINES {
         for slice in [1, 7, 100, PATIENCE] {

@@ -135,6 +135,11 @@ impl ProgramVm {
         (now, before)
     }
 
+    /// Bytes of RAM.
+    pub fn memory(&self) -> u64 {
+        self.machine.ram.banks().iter().map(|bank| bank.size).sum()
+    }
+
     /// Reads memory, for tests and debuggers; `None` where there is none.
     pub fn read(&self, address: Va, length: usize) -> Option<Vec<u8>> {
         super::memory::read(&self.machine, address.0, length).ok()

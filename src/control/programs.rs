@@ -1,0 +1,77 @@
+//! The programs of a session as they are controlled, all together. It must not know who controls them.
+
+use std::sync::Arc;
+
+use runtime::pause::Pausable;
+use runtime::program::ProgramVm;
+use serde_json::{Value, json};
+
+use super::protocol::Failure;
+use super::target::Target;
+
+/// Programs that are paused and go on together.
+pub struct Programs {
+    /// The programs.
+    pub vms: Arc<Pausable<ProgramVm>>,
+    /// Ends the session.
+    pub quit: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Programs {
+    fn each<T>(&self, look: impl Fn(&mut ProgramVm) -> T) -> Vec<T> {
+        let hold = self.vms.hold();
+        (0..hold.count()).map(|number| look(&mut hold.member(number))).collect()
+    }
+}
+
+impl Target for Programs {
+    fn kind(&self) -> &'static str {
+        "programs"
+    }
+
+    fn memory(&self) -> u64 {
+        self.each(|vm| vm.memory()).into_iter().sum()
+    }
+
+    fn set_paused(&self, paused: bool) -> bool {
+        if paused { self.vms.pause() } else { self.vms.resume() }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.vms.is_paused()
+    }
+
+    fn reset(&self) -> Result<(), Failure> {
+        Err(Failure::new("Programs cannot be reset; quit, and start them anew"))
+    }
+
+    fn quit(&self) {
+        (self.quit)();
+    }
+
+    fn threads(&self) -> Vec<i32> {
+        self.vms.threads()
+    }
+
+    fn instructions(&self) -> Option<u64> {
+        Some(self.each(|vm| vm.retired()).into_iter().sum())
+    }
+
+    fn statistics(&self) -> Value {
+        self.each(|vm| json!(vm.statistics())).into()
+    }
+
+    fn registers(&self, number: usize) -> Option<Value> {
+        let hold = self.vms.hold();
+        let vm = (number < hold.count()).then(|| hold.member(number))?;
+        serde_json::from_str(&vm.registers().json(None)).ok()
+    }
+
+    fn disks(&self) -> Value {
+        json!([])
+    }
+
+    fn hottest(&self, _count: usize) -> Result<Value, Failure> {
+        Err(Failure::new("Programs do not count their blocks"))
+    }
+}

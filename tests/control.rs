@@ -1,0 +1,319 @@
+//! Control of running VMs from outside, as other programs see it: the socket, what is said on it, `myvmm ps` and
+//! `myvmm control`. The guests are a few instructions long.
+
+mod host;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use host::guest::{GREETING, Guest};
+use host::pty::{Pty, wait};
+use host::{myvmm, text};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Much more than anything here takes on a slow and busy host.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A run-time directory of a test's own.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn myvmm(&self, arguments: &[&str]) -> Command {
+        let mut command = myvmm(arguments);
+        command.env("XDG_RUNTIME_DIR", self.0.path());
+        command
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.0.path().join("myvmm").join(format!("{name}.qmp"))
+    }
+
+    /// Runs a command to its end; gives its exit code and what it printed.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.myvmm(arguments).output().unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    fn list(&self) -> Vec<Value> {
+        let (code, list) = self.run(&["ps", "--format", "json"]);
+        assert_eq!(code, Some(0), "{list}");
+        serde_json::from_str(&list).unwrap()
+    }
+
+    fn client(&self, name: &str) -> Client {
+        let begun = Instant::now();
+        loop {
+            match UnixStream::connect(self.socket(name)) {
+                Ok(stream) => return Client::new(stream),
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{name}: {error}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A client that sends no line ends and reads message by message, as real ones do.
+struct Client {
+    stream: UnixStream,
+    unread: Vec<u8>,
+    events: Vec<String>,
+}
+
+impl Client {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Self { stream, unread: Vec::new(), events: Vec::new() };
+        assert!(client.next().unwrap()["QMP"]["version"]["qemu"]["major"].is_u64());
+        assert_eq!(client.ask(&json!({ "execute": "qmp_capabilities" })), json!({ "return": {} }));
+        client
+    }
+
+    /// The next message; none at the end of the connection, or if nothing comes.
+    fn next(&mut self) -> Option<Value> {
+        loop {
+            let mut messages = serde_json::Deserializer::from_slice(&self.unread).into_iter::<Value>();
+            if let Some(Ok(message)) = messages.next() {
+                let length = messages.byte_offset();
+                self.unread.drain(..length);
+                return Some(message);
+            }
+            let mut bytes = [0; 100];
+            match self.stream.read(&mut bytes) {
+                Ok(length @ 1..) => self.unread.extend(&bytes[..length]),
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    }
+
+    fn try_reply(&mut self) -> Option<Value> {
+        loop {
+            let message = self.next()?;
+            match message["event"].as_str() {
+                Some(event) => self.events.push(event.to_owned()),
+                None => return Some(message),
+            }
+        }
+    }
+
+    fn reply(&mut self) -> Value {
+        self.try_reply().expect("a reply")
+    }
+
+    fn ask(&mut self, command: &Value) -> Value {
+        self.stream.write_all(command.to_string().as_bytes()).unwrap();
+        self.reply()
+    }
+
+    /// What a command returns; none if the VM has ended.
+    fn try_execute(&mut self, name: &str) -> Option<Value> {
+        self.stream.write_all(json!({ "execute": name }).to_string().as_bytes()).ok()?;
+        self.try_reply()?.get("return").cloned()
+    }
+
+    fn execute(&mut self, name: &str) -> Value {
+        let reply = self.ask(&json!({ "execute": name }));
+        reply.get("return").unwrap_or_else(|| panic!("{name}: {reply}")).clone()
+    }
+
+    fn expect(&mut self, event: &str) -> Value {
+        if let Some(place) = self.events.iter().position(|seen| seen == event) {
+            self.events.remove(place);
+            return Value::Null;
+        }
+        loop {
+            let message = self.next().unwrap_or_else(|| panic!("no {event}"));
+            if message["event"] == event {
+                return message["data"].clone();
+            }
+        }
+    }
+}
+
+/// A machine on a terminal.
+fn machine(place: &Place, name: &str) -> (Child, Pty, Guest) {
+    let guest = Guest::monitor();
+    let mut pty = Pty::open();
+    let mut command = place.myvmm(&["run", "--smp", "2", "--name", name, "--kernel"]);
+    command.arg(guest.path());
+    let child = pty.start(command);
+    pty.expect(GREETING.trim(), PATIENCE);
+    (child, pty, guest)
+}
+
+#[test]
+fn a_machine_stops_goes_on_resets_and_quits() {
+    let place = Place::new();
+    let (mut child, mut pty, _guest) = machine(&place, "one");
+    let (mut client, mut other) = (place.client("one"), place.client("one"));
+    assert_eq!(client.execute("query-status"), json!({ "running": true, "status": "running" }));
+    assert_eq!(client.execute("query-name"), json!({ "name": "one" }));
+    let cpus = client.execute("query-cpus-fast");
+    assert!(cpus.as_array().unwrap().len() == 2 && cpus[0]["thread-id"].as_i64().unwrap() > 0, "{cpus}");
+
+    client.execute("stop");
+    client.expect("STOP");
+    other.expect("STOP");
+    assert_eq!(other.execute("query-status")["status"], "paused");
+    let registers = || json!({ "execute": "x-myvmm-query-registers", "arguments": { "cpu-index": 0 } });
+    let stands = client.ask(&registers());
+    assert!(stands["return"]["pc"].as_str().unwrap().starts_with("0xffffffff80"), "{stands}");
+    pty.write("a");
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(client.ask(&registers()), stands);
+    client.execute("cont");
+    client.expect("RESUME");
+    other.expect("RESUME");
+    pty.expect("a", PATIENCE);
+
+    // Twice is once.
+    client.execute("cont");
+    assert!(client.events.is_empty());
+    let reply = client.ask(&json!({ "execute": "system_powerdown" }));
+    assert!(reply["error"]["desc"].as_str().unwrap().contains("power button"), "{reply}");
+    client.execute("system_reset");
+    client.expect("RESET");
+    pty.expect(GREETING.trim(), PATIENCE);
+    assert_eq!(client.execute("query-status")["running"], true);
+
+    // A machine that is paused on the console stays so over a reset.
+    pty.write("\x01p");
+    client.expect("STOP");
+    client.execute("system_reset");
+    client.expect("RESET");
+    assert_eq!(client.execute("query-status")["status"], "paused");
+    pty.write("\x01p");
+    client.expect("RESUME");
+    pty.expect(GREETING.trim(), PATIENCE);
+
+    client.execute("quit");
+    assert_eq!(wait(&mut child, PATIENCE).code(), Some(0), "{}", pty.transcript);
+    assert_eq!(other.expect("SHUTDOWN"), json!({ "guest": false, "reason": "host-qmp-quit" }));
+    assert!(other.next().is_none());
+    assert!(!place.socket("one").exists());
+}
+
+#[test]
+fn commands_are_listed_and_others_refused() {
+    let place = Place::new();
+    let (mut child, _pty, _guest) = machine(&place, "two");
+    let mut client = place.client("two");
+    for command in client.execute("query-commands").as_array().unwrap() {
+        let name = command["name"].as_str().unwrap();
+        if name.starts_with("query-") || name.starts_with("x-") {
+            let reply = client.ask(&json!({ "execute": name, "id": name }));
+            let class = &reply["error"]["class"];
+            assert!(reply["id"] == name && class != "CommandNotFound", "{reply}");
+        }
+    }
+    let reply = client.ask(&json!({ "execute": "fly", "id": { "a": 1 } }));
+    assert_eq!((&reply["error"]["class"], &reply["id"]), (&json!("CommandNotFound"), &json!({ "a": 1 })));
+    let reply = client.ask(&json!({ "execute": "stop", "arguments": { "now": true } }));
+    assert!(reply["error"]["desc"].as_str().unwrap().contains("'now' is unexpected"), "{reply}");
+    // Garbage is answered, and the conversation goes on; objects may be cut anywhere and follow each other at once.
+    client.stream.write_all(b"hello\n{\"execute\":\"query-na").unwrap();
+    assert_eq!(client.reply()["error"]["class"], "GenericError");
+    client.stream.write_all(b"me\"}{\"execute\":\"query-version\"}").unwrap();
+    assert_eq!(client.reply()["return"]["name"], "two");
+    assert!(client.reply()["return"]["package"].as_str().unwrap().starts_with("myvmm "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn ps_lists_what_runs_and_forgets_what_was_killed() {
+    let place = Place::new();
+    assert!(place.list().is_empty());
+    let (mut first, _pty, guest) = machine(&place, "first");
+    let (mut second, _other_pty, _other_guest) = machine(&place, "second");
+    let taken = place.run(&["run", "--kernel", guest.path().to_str().unwrap(), "--name", "first"]);
+    assert!(taken.0 == Some(2) && taken.1.contains("first runs already"), "{taken:?}");
+    let list = place.list();
+    let names: Vec<_> = list.iter().map(|vm| (vm["name"].as_str(), vm["pid"].as_u64())).collect();
+    let pid = |child: &Child| Some(u64::from(child.id()));
+    assert_eq!(names, [(Some("first"), pid(&first)), (Some("second"), pid(&second))]);
+    assert_eq!((&list[0]["kind"], &list[0]["vcpus"]), (&json!("machine"), &json!(2)));
+
+    assert_eq!(place.run(&["control", "first", "stop"]), (Some(0), String::new()));
+    assert!(place.run(&["control", "first", "status"]).1.contains("\"paused\""));
+    assert!(place.run(&["ps"]).1.contains("paused"));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(place.socket("first").exists());
+    assert_eq!(place.list().len(), 1);
+    assert!(!place.socket("first").exists());
+    let gone = place.run(&["control", "first", "stop"]);
+    assert!(gone.0 == Some(2) && gone.1.contains("no VM called first"), "{gone:?}");
+    assert_eq!(place.run(&["control", "second", "quit"]), (Some(0), String::new()));
+    assert_eq!(wait(&mut second, PATIENCE).code(), Some(0));
+}
+
+/// Prints a number for each of some rounds of work.
+const PROGRAM: &str = "
+main:   li $s0, 0
+round:  li $t0, 200000
+work:   addiu $t0, $t0, -1
+        bnez $t0, work
+        move $a0, $s0
+        li $v0, 1
+        syscall
+        li $a0, 10
+        li $v0, 11
+        syscall
+        addiu $s0, $s0, 1
+        blt $s0, 60, round
+        li $v0, 10
+        syscall
+";
+
+#[test]
+fn pauses_make_no_difference_to_programs() {
+    let place = Place::new();
+    let files = ["a.s", "b.s"].map(|name| place.0.path().join(name));
+    files.iter().for_each(|file| fs::write(file, PROGRAM).unwrap());
+    let [a, b] = files.each_ref().map(|file| file.to_str().unwrap());
+    let arguments = ["-v", a, "-v", b, "--slice", "7777", "--engine", "interp", "--name", "both"];
+    let expected = place.myvmm(&arguments).output().unwrap();
+    let child = place.myvmm(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut client = place.client("both");
+    let (mut before, mut pauses) = (0, 0);
+    // On a busy host the programs may end before many pauses.
+    while pauses < 10 && client.try_execute("stop").is_some() {
+        let stands = client.execute("x-myvmm-query");
+        let instructions = stands["instructions"].as_u64().unwrap();
+        assert!(instructions >= before && stands["kind"] == "programs", "{stands}");
+        thread::sleep(Duration::from_millis(3));
+        assert_eq!(client.execute("x-myvmm-query")["instructions"], instructions);
+        client.execute("cont");
+        (before, pauses) = (instructions, pauses + 1);
+    }
+    assert!(pauses > 0, "the programs ended before the first pause");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), text(&expected.stdout));
+}
+
+#[test]
+fn programs_that_wait_for_ever_can_be_paused_and_ended() {
+    let place = Place::new();
+    let file = place.0.path().join("wait.s");
+    fs::write(&file, "main: li $v0, 5\n syscall\n").unwrap();
+    let pty = Pty::open();
+    let mut child = pty.start(place.myvmm(&["-v", file.to_str().unwrap(), "--name", "waits"]));
+    let mut client = place.client("waits");
+    client.execute("stop");
+    client.expect("STOP");
+    client.execute("cont");
+    client.execute("quit");
+    assert_eq!(wait(&mut child, PATIENCE).code(), Some(0));
+    assert!(!place.socket("waits").exists());
+}
