@@ -117,6 +117,10 @@ impl Table {
             table.add(name.to_owned(), vcpus, count);
         }
         table.add_plans(&total, vcpus);
+        for what in total.sites.keys() {
+            let count = |one: &Statistics| one.sites.get(what).copied().unwrap_or(0);
+            table.add(format!("sites {}: {}", what.change, what.nature), vcpus, count);
+        }
         for stub in Stub::ALL.iter().filter(|stub| total.stub_calls[**stub as usize] > 0) {
             table.add(format!("stub calls: {}", stub.name()), vcpus, |one| one.stub_calls[*stub as usize]);
         }
@@ -171,6 +175,9 @@ impl Table {
             ("seconds", elapsed),
             ("seconds of host CPU", used),
             ("seconds in translation", total.translation_time.as_secs_f64()),
+            ("seconds in generated code", total.code_time.saturating_sub(total.stub_time).as_secs_f64()),
+            ("seconds in stubs", total.stub_time.as_secs_f64()),
+            ("of these in devices", total.device_time.as_secs_f64()),
             ("MIPS, by host CPU time", speed),
         ];
         self.rows.extend(times.map(|(name, value)| (name.to_owned(), vec![format!("{value:.2}")])));

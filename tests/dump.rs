@@ -104,16 +104,20 @@ fn a_run_writes_its_hottest_blocks_its_trace_and_its_statistics() {
     let options = [
         // The guest is too short to become warm.
         "--engine=jit".to_owned(),
-        format!("--dump-hot=2={}", file("hot.json")),
+        format!("--dump-hot=50={}", file("hot.json")),
         format!("--trace=patch,block,exit={}", file("trace")),
         format!("--stats-file={}", file("stats.json")),
     ];
     let mut command = myvmm(["run", "--kernel"]);
     command.arg(guest.path()).args(options);
-    let output = run_with_input(command, &[guest::POWER_OFF]);
+    let output = run_with_input(command, &[b'x', b'y', b'z', guest::POWER_OFF]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
     assert!(read("hot.json").contains("\"executions\""), "{}", read("hot.json"));
+    // The guest's console is a device, which the site that waits for it has shown.
+    assert!(read("hot.json").contains("call DeviceLoad"), "{}", read("hot.json"));
+    assert!(read("trace").contains(": patched: device"), "{}", read("trace"));
+    assert!(read("stats.json").contains("\"nature\": \"device\""), "{}", read("stats.json"));
     assert!(read("trace").contains(" block "), "{}", read("trace"));
     assert!(read("stats.json").contains("\"instructions_per_exit\""));
 }

@@ -1,5 +1,9 @@
-//! `myvmm debian`: boots a stock Debian kernel with a small userland, made from Debian packages the first time.
+//! `myvmm debian`: boots a stock Debian kernel with a small userland in memory, or with a Debian system on a disk; both
+//! are made from Debian packages the first time.
 //! It must not know how packages become images, or how a machine or a console works.
+
+mod install;
+mod ssh;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -7,14 +11,17 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
-use image::{Flavour, Guest};
+use image::root::Root;
+use image::{Flavour, Guest, Request};
 use indicatif::{ProgressBar, ProgressStyle};
+use runtime::backend::disk::{Format, Image, SharedDisk};
 
 use crate::console::keys;
 use crate::control::Address;
 use crate::exit;
 use crate::options::MachineOptions;
 use crate::session::{Closing, Session};
+use ssh::Login;
 
 /// Kernel notices during boot: few lines, but enough to see that something happens.
 const BOOT_LOG: &str = "console=ttyS0 loglevel=6";
@@ -28,8 +35,17 @@ pub struct Debian {
     /// Run a shell script in place of the interactive shell, then end with the script's exit status
     #[arg(long, value_name = "SCRIPT")]
     run: Option<String>,
-    /// Look for newer packages and make the image anew
-    #[arg(long, visible_alias = "fresh")]
+    /// Boot a Debian system on a disk of its own, which keeps what is changed; the first time installs it
+    #[arg(long)]
+    persist: bool,
+    /// Install that system anew and forget what was changed; implies --persist
+    #[arg(long)]
+    fresh: bool,
+    /// Lead a port of this host, 2222 if none is given, to the SSH server of that system; implies --persist
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "2222")]
+    ssh: Option<u16>,
+    /// Look for newer packages and make the images anew; a system on a disk stays as it is without --fresh
+    #[arg(long)]
     refresh: bool,
     /// Where images are kept; by default $XDG_CACHE_HOME/myvmm or ~/.cache/myvmm
     #[arg(long, value_name = "DIRECTORY")]
@@ -47,9 +63,26 @@ impl Debian {
     /// # Errors
     /// Fails if the image cannot be made, the machine cannot be built or the host fails it.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
-        let words = self.kernel_words()?;
-        let guest = self.prepare()?;
+        let mut words = self.kernel_words()?;
+        let request = self.request()?;
+        let mut drawing = Drawing::default();
+        let guest = image::debian::prepare(&request, &mut drawing)?;
+        let disk = self.disk(&request, &guest, &mut drawing)?;
+        drawing.clear();
+        let login = self.ssh.map(|port| Login::new(port, &request.cache)).transpose()?;
+        if disk.is_some() {
+            words = [&words, image::BOOT_DISK_WORD].join(" ");
+        }
+        if let Some(login) = &login {
+            words = [words, image::key_word(login.key())].join(" ");
+        }
         let mut config = self.machine.config(guest.kernel, Some(guest.initramfs), &words)?;
+        // The kernel's root is the first disk.
+        config.disks.splice(..0, disk);
+        if let Some(login) = &login {
+            login.forward(&mut config.cards)?;
+            eprintln!("myvmm: Once the guest is up, log in by: {login}");
+        }
         let watch = self.machine.watch.open(&mut config)?;
         if std::io::stderr().is_terminal() && self.run.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
@@ -68,21 +101,35 @@ impl Debian {
         Ok(format!("{NO_BOOT_LOG} {word}"))
     }
 
-    fn prepare(&self) -> anyhow::Result<Guest> {
+    fn request(&self) -> anyhow::Result<Request> {
         let cache = match &self.cache {
             // apt wants absolute paths.
             Some(cache) => std::path::absolute(cache)?,
             None => image::default_cache()?,
         };
-        let request = image::Request {
+        Ok(Request {
             mirror: self.mirror.clone(),
             refresh: self.refresh,
-            ..image::Request::new(cache, Flavour::Generic)
+            ..Request::new(cache, Flavour::Generic)
+        })
+    }
+
+    /// The disk of the system, if there is to be one; it is installed if need be.
+    fn disk(
+        &self,
+        request: &Request,
+        guest: &Guest,
+        drawing: &mut Drawing,
+    ) -> anyhow::Result<Option<SharedDisk>> {
+        if !(self.persist || self.fresh || self.ssh.is_some()) {
+            return Ok(None);
+        }
+        let file = match image::root::prepare(request, self.fresh, drawing)? {
+            Root::Ready(file) => file,
+            Root::ToInstall(installation) => install::install(guest, installation, drawing)?,
         };
-        let mut drawing = Drawing::default();
-        let guest = image::debian::prepare(&request, &mut drawing);
-        drawing.clear();
-        Ok(guest?)
+        let image = Image { file, format: Some(Format::Raw), read_only: false, snapshot: false };
+        Ok(Some(SharedDisk::open(&image).map_err(exit::Refused::because)?))
     }
 
     fn conclude(&self, closing: &Closing) -> anyhow::Result<ExitCode> {
@@ -120,6 +167,12 @@ impl Drawing {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

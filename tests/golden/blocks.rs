@@ -10,6 +10,7 @@ use translator::isa::text::Names;
 use translator::listing::{Context, Listing, Stage, text};
 use translator::mode::Mode;
 use translator::model::MIPS64R2;
+use translator::nature::{Nature, Sites, Window};
 
 const RULE: &str = "----\n";
 /// Wider than any line, so that each instruction has its host code beside it.
@@ -31,7 +32,7 @@ fn translate(path: &Path) {
     let head = file.split(RULE).next().unwrap_or_default();
     let mode_words = head.lines().find_map(|line| line.strip_prefix("# mode: ")).unwrap_or("kernel");
     let (mode, section) = mode(mode_words);
-    let block = decode(path, head, mode, section);
+    let block = decode(path, head, mode, section).patched(&sites(head));
     let symbol = |_, _| None;
     let listing = Listing::new(&block, None, Context { registers: Names::N64, symbol: &symbol });
     crate::check(path, &format!("{}\n{RULE}{}", head.trim_end(), text(&listing, Stage::All, WIDTH)));
@@ -52,6 +53,28 @@ fn mode(words: &str) -> (Mode, Section) {
     mode.set(Mode::WIDE_ADDRESSES | Mode::WIDE_OPERATIONS, !words.contains("narrow"));
     let section = if mode.contains(Mode::USER) { Section::Text } else { Section::KernelText };
     (mode, section)
+}
+
+/// What the lines `# site: STEP NATURE` say that steps have shown to be.
+fn sites(head: &str) -> Sites {
+    let mut sites = Sites::default();
+    for words in head.lines().filter_map(|line| line.strip_prefix("# site: ")) {
+        let (step, nature) = words.split_once(' ').expect("a step and what it is");
+        let address = |text: &str| {
+            let digits = text.strip_prefix("0x").expect("addresses are hexadecimal");
+            Va(u64::from_str_radix(digits, 16).expect("addresses have at most 64 bits"))
+        };
+        let nature = match nature.split_once(' ') {
+            None if nature == "device" => Nature::Device,
+            Some(("window", base)) => {
+                Nature::Window(Window::new(address(base), Pa(0), 256 << 20).expect("RAM begins at 0"))
+            }
+            Some(("target", va)) => Nature::Target(address(va)),
+            _ => panic!("there is no nature {nature}"),
+        };
+        sites.observe(step.parse().expect("steps are numbered"), nature);
+    }
+    sites
 }
 
 /// Assembles `code` and decodes the block that it begins with.

@@ -3,9 +3,10 @@
 //! the mode may be another, at the page's end or at a limit.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
-use crate::isa::{Classes, Insn, decode};
+use crate::isa::{Classes, Insn, Op, decode};
 use crate::mode::Mode;
 use crate::model::Model;
+use crate::nature::{Nature, Site, Sites};
 use crate::patch::{self, Action, Plan};
 
 /// The most instructions in a block: longer straight code is rare, and a bound keeps fault tables,
@@ -30,6 +31,8 @@ pub struct Step {
     pub insn: Option<Insn>,
     /// What replaces it.
     pub plan: Plan,
+    /// What it has shown to be: other than plain only for what is innocuous in itself.
+    pub nature: Nature,
 }
 
 /// How a block ends.
@@ -99,6 +102,24 @@ impl Block {
         }
     }
 
+    /// The block with its sites patched to what they have shown to be.
+    pub fn patched(&self, sites: &Sites) -> Block {
+        let mut block = self.clone();
+        for (index, step) in block.steps.iter_mut().enumerate() {
+            if let Some(site) = sites.get(index) {
+                step.patch(site);
+            }
+        }
+        block
+    }
+
+    /// The step whose register says where the block goes, if there is one.
+    pub fn indirect_jump(&self) -> Option<usize> {
+        let index = self.steps.len().checked_sub(2).filter(|_| matches!(self.end, End::Branch))?;
+        let insn = self.steps[index].insn?;
+        (insn.classes().contains(Classes::JUMP) && !matches!(insn.op, Op::J | Op::Jal)).then_some(index)
+    }
+
     /// The number of guest bytes that the block was made from.
     pub fn bytes(&self) -> u64 {
         self.steps.len() as u64 * 4
@@ -109,8 +130,22 @@ impl Step {
     /// The instruction that `word` is, and what replaces it.
     pub fn decode(word: u32, model: &Model, mode: Mode) -> Step {
         match decode(word) {
-            Some(insn) => Step { word, insn: Some(insn), plan: patch::plan(insn, model, mode) },
-            None => Step { word, insn: None, plan: patch::RESERVED },
+            Some(insn) => {
+                Step { word, insn: Some(insn), plan: patch::plan(insn, model, mode), nature: Nature::Plain }
+            }
+            None => Step { word, insn: None, plan: patch::RESERVED, nature: Nature::Plain },
+        }
+    }
+
+    /// Whether the instruction does what it says, however it is done.
+    pub fn is_kept(&self) -> bool {
+        self.plan.actions.is_empty() || self.nature != Nature::Plain
+    }
+
+    fn patch(&mut self, site: &Site) {
+        if let Some(insn) = self.insn.filter(|_| self.is_kept()) {
+            self.nature = site.nature;
+            self.plan = patch::patched(insn, site);
         }
     }
 
@@ -120,7 +155,7 @@ impl Step {
 
     /// Whether this is a branch that the CPU has and the mode allows.
     pub fn has_delay_slot(&self) -> bool {
-        self.plan.actions.is_empty() && self.classes().has_delay_slot()
+        self.is_kept() && self.classes().has_delay_slot()
     }
 
     /// Whether nothing after this step in the block could run.

@@ -10,13 +10,13 @@ pub enum Routine {
     Stub(Stub),
     /// Goes to the block at [`Cpu::pc`](crate::cpu::Cpu::pc).
     Dispatch,
-    /// Leaves because the block at the program counter is not known to the jump cache.
+    /// Looks for the block at the program counter, which is not known to the jump cache.
     Miss,
     /// Leaves because the alarm is raised.
     Alarm,
     /// Leaves because the budget is used up.
     Budget,
-    /// Leaves by a link that is not yet joined; called, so that the return address names the link.
+    /// Joins a link that is not yet joined; called, so that the return address names the link.
     Link,
 }
 
@@ -24,26 +24,20 @@ pub enum Routine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum ExitReason {
-    /// The block at the program counter is not in the jump cache.
-    Miss = 0,
     /// The alarm is raised.
-    Alarm = 1,
+    Alarm = 0,
     /// The next block is longer than the budget.
-    Budget = 2,
-    /// A link is not yet joined.
-    Link = 3,
+    Budget = 1,
     /// A stub wants to leave.
-    Leave = 4,
+    Leave = 2,
 }
 
 impl ExitReason {
     /// The reason that generated code returned as a number.
     pub const fn from_number(number: u64) -> ExitReason {
         match number {
-            0 => ExitReason::Miss,
-            1 => ExitReason::Alarm,
-            2 => ExitReason::Budget,
-            3 => ExitReason::Link,
+            0 => ExitReason::Alarm,
+            1 => ExitReason::Budget,
             _ => ExitReason::Leave,
         }
     }
@@ -56,7 +50,7 @@ pub struct Link {
     pub displacement: usize,
     /// The offset of the stub that the jump goes to while it is not joined.
     pub stub: usize,
-    /// The offset after the stub's call: what it leaves in `exit_link`.
+    /// The offset after the stub's call, which names the link.
     pub return_offset: usize,
 }
 

@@ -19,7 +19,7 @@ pub const SPILL_SLOTS: usize = 32;
 /// The number of entries of each soft-TLB array and of a jump cache; powers of two.
 pub const SOFT_TLB_ENTRIES: usize = 1024;
 /// See [`SOFT_TLB_ENTRIES`].
-pub const JUMP_CACHE_ENTRIES: usize = 4096;
+pub const JUMP_CACHE_ENTRIES: usize = 16384;
 
 /// An entry of the soft TLB: `tag` is the virtual page if the entry is good for plain accesses, and
 /// the host address is then the virtual address plus `addend`.
@@ -85,8 +85,6 @@ pub struct Cpu {
     pub jump_cache: u64,
     /// The host address of guest physical address 0.
     pub ram_base: u64,
-    /// The host address after the link stub that generated code left by.
-    pub exit_link: u64,
     /// Where the stub that runs was called; see [`Place`](crate::emit::Place).
     pub place: u32,
     /// 0 if floating-point instructions may use the host's FPU: the guest's is usable, traps nothing
@@ -138,7 +136,6 @@ impl Cpu {
             soft_tlb: 0,
             jump_cache: 0,
             ram_base: 0,
-            exit_link: 0,
             place: 0,
             float_state: 1,
             spill: [0; SPILL_SLOTS],

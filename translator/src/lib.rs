@@ -18,6 +18,7 @@ pub mod listing;
 pub mod machine;
 pub mod mode;
 pub mod model;
+pub mod nature;
 pub mod patch;
 pub mod sem;
 pub mod stub;

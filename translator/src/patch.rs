@@ -10,6 +10,7 @@ use crate::isa::{Classes, Insn, Op};
 use crate::machine::Raise;
 use crate::mode::Mode;
 use crate::model::Model;
+use crate::nature::{Nature, Site};
 use crate::stub::Stub;
 
 /// One step of what replaces a sensitive instruction.
@@ -29,6 +30,12 @@ pub enum Action {
     Raise(Raise),
     /// Nothing: the effect does not exist on this machine.
     Ignore,
+    /// Check that the site is still what it has shown to be; if not, patch it back.
+    Guard,
+    /// The load by a constant distance, without asking the TLB.
+    Direct,
+    /// The jump by a direct link.
+    Link,
 }
 
 impl fmt::Display for Action {
@@ -41,6 +48,9 @@ impl fmt::Display for Action {
             Action::Barrier => f.write_str("barrier"),
             Action::Raise(what) => write!(f, "raise {what:?}"),
             Action::Ignore => f.write_str("ignore"),
+            Action::Guard => f.write_str("guard"),
+            Action::Direct => f.write_str("direct"),
+            Action::Link => f.write_str("link"),
         }
     }
 }
@@ -128,6 +138,24 @@ pub fn plan(insn: Insn, model: &Model, mode: Mode) -> Plan {
     if classes.contains(Classes::SENSITIVE) { sensitive(insn) } else { KEPT }
 }
 
+/// What replaces the innocuous `insn` at a site that has shown what it is.
+pub fn patched(insn: Insn, site: &Site) -> Plan {
+    match site.nature {
+        Nature::Plain if site.was_patched => Plan::new(&[], "innocuous; patched back when a guard failed"),
+        Nature::Plain => KEPT,
+        Nature::Device if insn.classes().contains(Classes::STORE) => {
+            Plan::new(&[Action::Call(Stub::DeviceStore), Action::Follow], "the site met a device")
+        }
+        Nature::Device => {
+            Plan::new(&[Action::Call(Stub::DeviceLoad), Action::Follow], "the site met a device")
+        }
+        Nature::Window(_) => {
+            Plan::new(&[Action::Guard, Action::Direct], "the site met only RAM that no TLB maps")
+        }
+        Nature::Target(_) => Plan::new(&[Action::Guard, Action::Link], "the jump went to one place only"),
+    }
+}
+
 /// The plan of a sensitive instruction that the mode allows.
 ///
 /// # Panics
@@ -141,8 +169,8 @@ fn sensitive(insn: Insn) -> Plan {
         Op::Syscall => raise(Raise::Syscall, "always an exception"),
         Op::Break | Op::Sdbbp => raise(Raise::Breakpoint, "always an exception"),
         Op::Sync => one(&[A::Barrier], "only stores before loads are out of order on the host"),
-        Op::Synci => one(&[A::Call(Stub::CacheOperation), A::Follow], "translations may be stale"),
-        Op::Cache => cache(insn),
+        Op::Synci => one(&[A::Ignore], "translations follow memory without being told"),
+        Op::Cache => one(&[A::Ignore], "caches are coherent, and translations follow memory"),
         Op::Ll | Op::Lld => {
             one(&[A::Call(Stub::LoadLinked), A::Follow], "the link is kept by the hypervisor")
         }
@@ -193,15 +221,6 @@ fn write_cp0(insn: Insn) -> Plan {
             "mode, mapping or interrupts may change",
         ),
     }
-}
-
-/// Bits 1..0 of a cache operation choose the cache, bits 4..2 what is done.
-fn cache(insn: Insn) -> Plan {
-    const INSTRUCTION_CACHE: u8 = 0;
-    if insn.rt() & 3 == INSTRUCTION_CACHE {
-        return Plan::new(&[Action::Ignore], "translations follow memory without being told");
-    }
-    Plan::new(&[Action::Ignore], "data caches are coherent")
 }
 
 #[cfg(test)]

@@ -27,12 +27,17 @@ macro_rules! stubs {
 }
 
 stubs! {
-    /// Load that missed the soft TLB. Arguments: address, access; gives the value.
+    /// Load that missed the soft TLB, or whose guard failed ([`GUARDED`]). Arguments: address, access;
+    /// gives the value.
     Load,
     /// Load that missed the soft TLB and comes before a store to the same word.
     LoadForStore,
     /// Store that missed the soft TLB. Arguments: address, value, access.
     Store,
+    /// Load at a site that met a device. Arguments: address, access; gives the value.
+    DeviceLoad,
+    /// Store at a site that met a device. Arguments: address, value, access.
+    DeviceStore,
     /// Load linked. Arguments: address, access; gives the value.
     LoadLinked,
     /// Store conditional. Arguments: address, value, access; gives 1 or 0.
@@ -61,8 +66,6 @@ stubs! {
     ExceptionReturn,
     /// WAIT.
     Wait,
-    /// CACHE and SYNCI. Argument: address; immediate: operation.
-    CacheOperation,
     /// RDHWR of a register that is not a plain field. Immediate: register; gives the value.
     ReadHardware,
     /// HYPCALL. Immediate: code.
@@ -76,9 +79,25 @@ stubs! {
     ReadFloatControl,
     /// CTC1. Argument: value; immediate: register.
     WriteFloatControl,
+    /// The block at the program counter is not in the jump cache. Gives its host address.
+    Find,
+    /// A jump went to another target than it was patched for. Argument: the target; gives the host address
+    /// of the block there.
+    Retarget,
+    /// A link is not joined. Argument: the address after its stub's call; gives the host address of the
+    /// block at the program counter.
+    Join,
 }
 
+/// Set in the immediate of [`Stub::Load`] if the site was patched and its guard failed.
+pub const GUARDED: u32 = 1 << 8;
+
 impl Stub {
+    /// Whether the stub looks for the way on between blocks, and belongs to no instruction.
+    pub const fn is_between_blocks(self) -> bool {
+        matches!(self, Stub::Find | Stub::Retarget | Stub::Join)
+    }
+
     /// Whether the mode or a mapping may be another after the stub.
     pub const fn may_change_mode(self) -> bool {
         matches!(
@@ -103,4 +122,6 @@ pub enum Flow {
     Redispatch = 1,
     /// Leaves to the run loop; `Cpu::pc` is where to go on.
     Leave = 2,
+    /// Goes to the host address that the stub gave: the block at `Cpu::pc`.
+    Enter = 3,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use translator::addr::Pa;
 use translator::block::{Block, Key};
 use translator::code::Code;
+use translator::nature::{Change, Nature, Site, Sites};
 
 pub use arena::Arena;
 use arena::Placement;
@@ -23,9 +24,18 @@ const MAX_BLOCKS: usize = 1 << 18;
 /// A direct way out of a block: where the jump's displacement is, and where it goes while it is not
 /// joined.
 #[derive(Clone, Copy, Debug)]
-struct Site {
+struct LinkSite {
     displacement: usize,
     stub: usize,
+}
+
+/// A link that is to be joined once there is host code for where it leads. It is good until a region is
+/// emptied, for its address may then be another link's.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenLink {
+    address: u64,
+    to: Key,
+    evictions: u64,
 }
 
 /// The host code of a block.
@@ -43,6 +53,8 @@ struct Entry {
     block: Arc<Block>,
     /// How often the block was reached while it had no translation.
     runs: u32,
+    /// What its sites have shown to be.
+    sites: Sites,
     translation: Option<Translation>,
 }
 
@@ -54,8 +66,10 @@ pub struct Cache {
     /// The blocks whose code is in each region.
     regions: Vec<Vec<Key>>,
     /// The links of all blocks, by the return addresses of their stubs.
-    links: HashMap<u64, Site>,
+    links: HashMap<u64, LinkSite>,
     invalidations: u64,
+    /// How many regions have been emptied.
+    evictions: u64,
     /// All translations there ever were, if someone wants to know.
     history: Option<History>,
 }
@@ -73,6 +87,7 @@ impl Cache {
             regions: vec![Vec::new(); arena::REGIONS],
             links: HashMap::new(),
             invalidations: 0,
+            evictions: 0,
             history: None,
         })
     }
@@ -105,7 +120,7 @@ impl Cache {
             self.drop_untranslated();
         }
         self.pages.entry(block.key.pa.page_number()).or_default().push(block.key);
-        self.blocks.insert(block.key, Entry { block, runs: 0, translation: None });
+        self.blocks.insert(block.key, Entry { block, runs: 0, sites: Sites::default(), translation: None });
     }
 
     /// Blocks without host code are cheap to decode again.
@@ -134,6 +149,7 @@ impl Cache {
     /// Goes on to the next region of the arena and drops the blocks that were in it. No vCPU may be in
     /// generated code.
     pub fn empty_next_region(&mut self) {
+        self.evictions += 1;
         self.arena.advance();
         let region = self.arena.region();
         for key in std::mem::take(&mut self.regions[region]) {
@@ -147,24 +163,55 @@ impl Cache {
         }
     }
 
-    /// Places the translation of `block` and gives its host address; `None` if the block has been
-    /// dropped meanwhile.
-    pub fn place(&mut self, block: &Arc<Block>, code: &Code) -> Option<u64> {
+    /// What the sites of the block with identity `key` have shown to be.
+    pub fn sites(&self, key: &Key) -> Sites {
+        self.blocks.get(key).map(|entry| entry.sites.clone()).unwrap_or_default()
+    }
+
+    /// Adds what the interpreter saw of the sites of the block with identity `key`.
+    pub fn observe(&mut self, key: &Key, seen: &Sites) {
+        if let Some(entry) = self.blocks.get_mut(key) {
+            entry.sites.observe_all(seen);
+        }
+    }
+
+    /// Step `step` of the block with identity `key` has shown what it is. If its host code is to be
+    /// another, the translation is dropped, whose code may go on running. Tells whether it was.
+    pub fn show(&mut self, key: &Key, step: u8, nature: Nature) -> bool {
+        let Some(entry) = self.blocks.get_mut(key) else { return false };
+        if !entry.sites.show(step, nature) {
+            return false;
+        }
+        if let Some(translation) = entry.translation.take() {
+            self.detach(translation);
+        }
+        true
+    }
+
+    /// The sites of the block with identity `key` that its new translation has changed.
+    pub fn apply_sites(&mut self, key: &Key) -> Vec<(Site, Change)> {
+        self.blocks.get_mut(key).map(|entry| entry.sites.apply()).unwrap_or_default()
+    }
+
+    /// Places `code`, a translation of `block` with its sites as `sites` has them, and gives its host
+    /// address; `None` if the block has been dropped meanwhile or knows more of its sites.
+    pub fn place(&mut self, block: &Arc<Block>, sites: &Sites, code: &Code) -> Option<u64> {
         let key = block.key;
-        let entry = self.blocks.get_mut(&key).filter(|entry| Arc::ptr_eq(&entry.block, block))?;
+        let is_same = |entry: &&mut Entry| Arc::ptr_eq(&entry.block, block) && entry.sites == *sites;
+        let entry = self.blocks.get_mut(&key).filter(is_same)?;
         let placement = self.arena.place(code);
         let base = placement.offset;
         if let Some(history) = &mut self.history {
             if let Some(counter) = code.counter {
                 self.arena.write_constant(base + counter, history.next_counter());
             }
-            let (block, address) = (Arc::clone(&entry.block), self.arena.address(base));
+            let (block, address) = (Arc::new(block.patched(sites)), self.arena.address(base));
             history.add(Placed { block, address, bytes: code.bytes.len() });
         }
         let mut links = Vec::with_capacity(code.links.len());
         for link in &code.links {
             let address = self.arena.address(base + link.return_offset);
-            let site = Site { displacement: base + link.displacement, stub: base + link.stub };
+            let site = LinkSite { displacement: base + link.displacement, stub: base + link.stub };
             self.links.insert(address, site);
             links.push(address);
         }
@@ -204,6 +251,18 @@ impl Cache {
         }
     }
 
+    /// The link whose stub returned to `address` and that leads to the block with identity `to`.
+    pub fn open(&self, address: u64, to: Key) -> OpenLink {
+        OpenLink { address, to, evictions: self.evictions }
+    }
+
+    /// Joins `link`, if it is still there and leads to the block with identity `key`.
+    pub fn join_open(&mut self, link: OpenLink, key: &Key) {
+        if link.evictions == self.evictions && link.to == *key {
+            self.join(link.address, key);
+        }
+    }
+
     /// Joins the link whose stub returned to `link` to the block with identity `key`.
     pub fn join(&mut self, link: u64, key: &Key) {
         let Some(translation) = self.blocks.get_mut(key).and_then(|e| e.translation.as_mut()) else { return };
@@ -215,7 +274,13 @@ impl Cache {
 
     /// Drops one block: whoever comes to it by a link or a jump cache goes to the run loop instead.
     fn remove(&mut self, key: &Key) {
-        let Some(Entry { translation: Some(translation), .. }) = self.blocks.remove(key) else { return };
+        if let Some(Entry { translation: Some(translation), .. }) = self.blocks.remove(key) {
+            self.detach(translation);
+        }
+    }
+
+    /// Sends whoever comes to the code of `translation` elsewhere. The code stays, for vCPUs may be in it.
+    fn detach(&mut self, translation: Translation) {
         self.arena.overwrite_entry(translation.placement.offset, translation.stale);
         for site in translation.incoming.iter().filter_map(|link| self.links.get(link)) {
             self.arena.redirect(site.displacement, site.stub);

@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use translator::addr::Pa;
 
 pub mod cm;
+#[cfg(test)]
+mod fuzz;
 pub mod gic;
 pub mod pins;
 pub mod power;

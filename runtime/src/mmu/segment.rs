@@ -67,6 +67,19 @@ fn flat(va: Va) -> Segment {
     if is_canonical { Segment::Unmapped(Pa(u64::from(va.0 as u32))) } else { Segment::Forbidden }
 }
 
+/// The unmapped segment that `va` is in, as its first address, the physical address there and its size;
+/// `None` if it is in none.
+pub fn window(va: Va, mode: Mode) -> Option<(Va, Pa, u64)> {
+    let Segment::Unmapped(pa) = classify(va, mode) else { return None };
+    let (first, size) = match va.0 {
+        _ if mode.contains(Mode::FLAT) => (pa.0 & !(USEG_END - 1), USEG_END),
+        0..USEG_END => (0, USEG_END),
+        XKPHYS..XKSEG => (0, PHYSICAL_SIZE),
+        _ => (0, CKSEG_WINDOW + 1),
+    };
+    Some((Va(va.0 - (pa.0 - first)), Pa(first), size))
+}
+
 /// The physical address of `va` if it lies in an unmapped segment of 64-bit kernel mode.
 pub fn unmapped(va: Va) -> Option<Pa> {
     match classify(va, Mode::WIDE_ADDRESSES) {
@@ -78,6 +91,18 @@ pub fn unmapped(va: Va) -> Option<Pa> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_are_whole_segments() {
+        let kernel = Mode::WIDE_ADDRESSES;
+        let ckseg0 = (Va(CKSEG0), Pa(0), 512 << 20);
+        assert_eq!(window(Va(0xffff_ffff_8123_4560), kernel), Some(ckseg0));
+        let cached = (Va(0x9800_0000_0000_0000), Pa(0), PHYSICAL_SIZE);
+        assert_eq!(window(Va(0x9800_0000_2000_0000), kernel), Some(cached));
+        assert_eq!(window(Va(0x1000), kernel), None);
+        let high = (Va(0xffff_ffff_8000_0000), Pa(USEG_END), USEG_END);
+        assert_eq!(window(Va(0xffff_ffff_9000_0000), Mode::FLAT), Some(high));
+    }
 
     #[test]
     fn segments_follow_the_manual() {

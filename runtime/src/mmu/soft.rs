@@ -13,6 +13,9 @@ use translator::mode::Mode;
 /// How many views and jump caches are kept.
 const POOL: NonZeroUsize = NonZeroUsize::new(24).unwrap();
 
+/// The words of a filter of pages; a power of two.
+const FILTER_WORDS: usize = 64;
+
 /// Above this many pages a flush of a range clears whole tables.
 const PAGES_WORTH_A_SCAN: u64 = 64;
 
@@ -35,8 +38,8 @@ struct Track {
 /// A jump cache and which pages it may hold addresses of.
 struct Jumps {
     entries: Box<[JumpEntry; JUMP_CACHE_ENTRIES]>,
-    /// A Bloom filter of page numbers.
-    pages: u64,
+    /// A Bloom filter of page numbers: most pages that are flushed hold no code.
+    pages: [u64; FILTER_WORDS],
     /// Whether an entry depends on the address space although the track does not.
     bound: bool,
 }
@@ -45,18 +48,40 @@ impl Jumps {
     fn new() -> Self {
         let entries = vec![JumpEntry::EMPTY; JUMP_CACHE_ENTRIES].into_boxed_slice();
         let entries = entries.try_into().unwrap_or_else(|_| unreachable!("the length is the array's"));
-        Self { entries, pages: 0, bound: false }
+        Self { entries, pages: [0; FILTER_WORDS], bound: false }
     }
 
     fn clear(&mut self) {
         self.entries.fill(JumpEntry::EMPTY);
-        self.pages = 0;
+        self.pages = [0; FILTER_WORDS];
         self.bound = false;
+    }
+
+    /// Remembers that `va` runs the block at `host`.
+    fn add(&mut self, va: Va, host: u64) {
+        self.entries[jump_slot(va)] = JumpEntry { va: va.0, host };
+        let (word, bit) = filter_bit(va);
+        self.pages[word] |= bit;
+    }
+
+    /// Forgets the addresses in the page of `va`.
+    fn flush_page(&mut self, va: Va) {
+        let (word, bit) = filter_bit(va);
+        if self.pages[word] & bit == 0 {
+            return;
+        }
+        let (first, page) = (jump_slot(va.page()), va.page().0);
+        let of_page = |entry: &&mut JumpEntry| entry.va & !(PAGE_SIZE - 1) == page;
+        let slots = &mut self.entries[first..first + (PAGE_SIZE / 4) as usize];
+        slots.iter_mut().filter(of_page).for_each(|entry| *entry = JumpEntry::EMPTY);
     }
 }
 
-const fn filter_bit(va: u64) -> u64 {
-    1 << ((va / PAGE_SIZE).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+/// The word and the bit in it that stand for the page of `va` in a filter.
+const fn filter_bit(va: Va) -> (usize, u64) {
+    const BITS: u32 = (FILTER_WORDS as u64 * 64).trailing_zeros();
+    let hash = va.page_number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BITS);
+    ((hash / 64) as usize, 1 << (hash % 64))
 }
 
 /// The slot of `va` in a jump cache: its word number, modulo the size.
@@ -155,8 +180,7 @@ impl SoftTables {
     /// address space.
     pub fn add_jump(&mut self, va: Va, host: u64, bound: bool) {
         let Some(jumps) = self.tracks.peek_mut(&self.track) else { return };
-        jumps.entries[jump_slot(va)] = JumpEntry { va: va.0, host };
-        jumps.pages |= filter_bit(va.0);
+        jumps.add(va, host);
         jumps.bound |= bound;
     }
 
@@ -167,12 +191,11 @@ impl SoftTables {
         for (_, soft) in self.all_views().filter(|(view, _)| in_space(view.asid)) {
             flush_soft(soft, va, pages);
         }
-        let filter =
-            (0..pages.min(PAGES_WORTH_A_SCAN)).fold(0, |f, i| f | filter_bit((va + i * PAGE_SIZE).0));
-        let filter = if pages > PAGES_WORTH_A_SCAN { u64::MAX } else { filter };
-        for (track, jumps) in self.tracks.iter_mut() {
-            if track.asid.is_none_or(in_space) && jumps.pages & filter != 0 {
+        for (_, jumps) in self.tracks.iter_mut().filter(|(track, _)| track.asid.is_none_or(in_space)) {
+            if pages > PAGES_WORTH_A_SCAN {
                 jumps.clear();
+            } else {
+                (0..pages).for_each(|page| jumps.flush_page(va + page * PAGE_SIZE));
             }
         }
     }

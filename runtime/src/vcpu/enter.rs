@@ -2,6 +2,8 @@
 //! calls.
 #![expect(unsafe_code, reason = "this is where generated code is entered and where it calls back")]
 
+use std::time::Instant;
+
 use translator::addr::{PAGE_OFFSET_MASK, Va};
 use translator::code::ExitReason;
 use translator::cpu::Cpu;
@@ -10,6 +12,7 @@ use translator::interp::Site;
 use translator::mode::Mode;
 use translator::stub::{Flow, Stub};
 
+use super::statistics::TIMED_STUBS;
 use super::{Leave, Paid, Stop, Vcpu};
 
 /// What a stub gives to generated code, in rax and rdx.
@@ -57,17 +60,34 @@ impl Vcpu {
         ExitReason::from_number(unsafe { enter(cpu, entry) })
     }
 
-    /// A stub called by generated code, which says where it is in `cpu.place`.
+    /// A stub called by generated code: counted, and now and then timed.
     fn call_from_code(&mut self, stub: Stub, args: [u64; 2], immediate: u32) -> (u64, Flow) {
-        self.statistics.stub_calls[stub as usize] += 1;
-        let place = Place::unpack(self.cpu.place);
-        let pc = Va(self.cpu.pc & !PAGE_OFFSET_MASK | place.offset);
-        self.site = Site { pc, in_slot: place.in_slot };
+        let calls = &mut self.statistics.stub_calls[stub as usize];
+        *calls += 1;
+        let begin = calls.is_multiple_of(TIMED_STUBS.into()).then(Instant::now);
+        let answer = self.answer_code(stub, args, immediate);
+        if let Some(begin) = begin {
+            self.statistics.stub_time += begin.elapsed() * TIMED_STUBS;
+        }
+        answer
+    }
+
+    /// What `stub` answers generated code, which says where it is in `cpu.place`.
+    fn answer_code(&mut self, stub: Stub, args: [u64; 2], immediate: u32) -> (u64, Flow) {
+        match stub {
+            Stub::Find => return self.way_on(None),
+            Stub::Join => return self.way_on(Some(args[0])),
+            Stub::Retarget => return self.retarget(Va(args[0])),
+            _ => {}
+        }
+        let place = self.place_site();
+        self.running = Some(place.index);
         if self.machine.fixed_mode.contains(Mode::COUNTED) {
             self.paid = Paid::AllBut(1 + place.remaining);
         }
         let result = self.run_stub(stub, args, immediate);
         self.paid = Paid::All;
+        self.running = None;
         let stop = match result {
             Ok(value) => return (value, Flow::Next),
             Err(stop) => stop,
@@ -80,6 +100,14 @@ impl Vcpu {
                 (0, Flow::Leave)
             }
         }
+    }
+
+    /// Works out the current site from what generated code says of its place.
+    pub(super) fn place_site(&mut self) -> Place {
+        let place = Place::unpack(self.cpu.place);
+        let pc = Va(self.cpu.pc & !PAGE_OFFSET_MASK | place.offset);
+        self.site = Site { pc, in_slot: place.in_slot };
+        place
     }
 
     /// Gives back what a counted block paid for the steps that did not run.

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "soft-TLB hits of the interpreter are read by host address")]
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Instant;
 
 use translator::addr::{PAGE_SIZE, Pa, Va};
 use translator::cp0::Cp0;
@@ -10,6 +11,7 @@ use translator::cpu::Cpu;
 use translator::exception::{Exception, Intent};
 use translator::machine::Access;
 use translator::mode::Mode;
+use translator::nature::Nature;
 
 use super::{Stop, Vcpu};
 use crate::device::Size;
@@ -105,7 +107,7 @@ impl Vcpu {
         }
     }
 
-    fn check_alignment(&mut self, access: Access, va: Va, intent: Intent) -> Result<(), Stop> {
+    pub(super) fn check_alignment(&mut self, access: Access, va: Va, intent: Intent) -> Result<(), Stop> {
         if va.0 & (access.bytes() - 1) == 0 {
             return Ok(());
         }
@@ -121,9 +123,19 @@ impl Vcpu {
             self.grant(va, to);
             return Ok(self.extend(access, raw));
         }
+        self.read_device(access, to.pa)
+    }
+
+    pub(super) fn read_device(&mut self, access: Access, pa: Pa) -> Result<u64, Stop> {
         self.statistics.device_accesses += 1;
-        match self.machine.bus.read(to.pa, size_of(access), self.number) {
-            Ok(raw) => Ok(access.extend(raw)),
+        let begin = Instant::now();
+        let answer = self.machine.bus.read(pa, size_of(access), self.number);
+        self.statistics.device_time += begin.elapsed();
+        match answer {
+            Ok(raw) => {
+                self.show(Nature::Device);
+                Ok(access.extend(raw))
+            }
             Err(_) => Err(self.raise(Exception::BusError(Intent::Load))),
         }
     }
@@ -137,9 +149,19 @@ impl Vcpu {
             self.grant(va, to);
             return self.notice_store(to.pa, access.bytes());
         }
+        self.write_device(access, to.pa, value)
+    }
+
+    pub(super) fn write_device(&mut self, access: Access, pa: Pa, value: u64) -> Result<(), Stop> {
         self.statistics.device_accesses += 1;
-        match self.machine.bus.write(to.pa, size_of(access), self.number, value) {
-            Ok(()) => Ok(()),
+        let begin = Instant::now();
+        let answer = self.machine.bus.write(pa, size_of(access), self.number, value);
+        self.statistics.device_time += begin.elapsed();
+        match answer {
+            Ok(()) => {
+                self.show(Nature::Device);
+                Ok(())
+            }
             Err(_) => Err(self.raise(Exception::BusError(Intent::Store))),
         }
     }
@@ -170,6 +192,9 @@ impl Vcpu {
     /// A load by the interpreter.
     #[inline]
     pub(super) fn load(&mut self, access: Access, va: Va) -> Result<u64, Stop> {
+        if self.is_watching() {
+            self.watch_load(va);
+        }
         match self.soft.load_entry(va) {
             Some(entry) if va.0 & (access.bytes() - 1) == 0 => {
                 // SAFETY: the entry's tag is the page of `va`, and `va` is aligned.

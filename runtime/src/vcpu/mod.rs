@@ -9,6 +9,7 @@ mod jit;
 mod memory;
 mod persist;
 mod run;
+mod sites;
 mod statistics;
 mod stub;
 mod timer;
@@ -26,10 +27,12 @@ use translator::float::Rules;
 use translator::interp::Site;
 use translator::mode::Mode;
 
+use crate::cache::OpenLink;
 use crate::doorbell::{Doorbell, Patience};
 use crate::machine::Machine;
 use crate::mmu::soft::SoftTables;
 use crate::mmu::tlb::Tlb;
+use sites::{SLOW_COUNTERS, Watch};
 
 pub use persist::{VcpuState, VcpuStateError};
 pub use run::{Engine, Outcome};
@@ -60,12 +63,17 @@ pub enum Leave {
     Exception(Exception),
     /// The instruction has not run, and the block that begins with it must be interpreted.
     Interpret,
+    /// The block at the program counter has no host code.
+    Untranslated,
 }
 
 impl Stop {
     /// Whether the instruction that stopped did all it does.
     const fn is_finished(self) -> bool {
-        !matches!(self, Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret))
+        !matches!(
+            self,
+            Stop::Exception | Stop::Leave(Leave::Exception(_) | Leave::Interpret | Leave::Untranslated)
+        )
     }
 }
 
@@ -89,6 +97,7 @@ impl Leave {
             Leave::SystemCall => "service",
             Leave::Exception(_) => "exception",
             Leave::Interpret => "interpret",
+            Leave::Untranslated => "untranslated",
         }
     }
 }
@@ -125,6 +134,16 @@ pub struct Vcpu {
     recent_epoch: u64,
     /// Why the last stub left generated code.
     left: Option<Leave>,
+    /// The link that led to a block without host code, to be joined once it has some.
+    open_link: Option<OpenLink>,
+    /// Whether blocks go on to each other by links and jump caches.
+    joined: bool,
+    /// Which step of its block called the running stub, if generated code did.
+    running: Option<u32>,
+    /// What the sites of the block show that the interpreter runs, if someone wants to know.
+    watch: Option<Watch>,
+    /// How often sites were slow, by a hash of their addresses.
+    slow: Box<[u8; SLOW_COUNTERS]>,
     /// The arena's state in which the jump caches are good.
     arena_epoch: u64,
     /// How many of the machine's code pages this vCPU has no write entries for any more.
@@ -171,6 +190,11 @@ impl Vcpu {
             recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
             recent_epoch: 0,
             left: None,
+            open_link: None,
+            joined: true,
+            running: None,
+            watch: None,
+            slow: Box::new([0; SLOW_COUNTERS]),
             arena_epoch: 0,
             code_pages_seen: 0,
             granted: 0,

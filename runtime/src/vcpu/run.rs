@@ -74,7 +74,7 @@ impl Vcpu {
                 Some(Leave::Hypercall(code)) => return Outcome::Hypercall(code),
                 Some(Leave::SystemCall) => return Outcome::SystemCall,
                 Some(Leave::Exception(exception)) => return Outcome::Exception(exception),
-                Some(Leave::Interpret) | None => {}
+                Some(Leave::Interpret | Leave::Untranslated) | None => {}
             }
         }
     }

@@ -7,7 +7,11 @@ use serde::{Serialize, Serializer};
 use translator::block::Block;
 use translator::code::Code;
 use translator::isa::Classes;
+use translator::nature::{Change, Nature};
 use translator::stub::Stub;
+
+/// Of how many calls of a stub one is timed: looking at the clock takes as long as a short stub.
+pub const TIMED_STUBS: u32 = 16;
 
 /// What happened how often, for people.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,9 +27,21 @@ pub struct Statistics {
     /// The time that translation took, in nanoseconds in a file.
     #[serde(rename = "translation_nanoseconds", serialize_with = "nanoseconds")]
     pub translation_time: Duration,
+    /// The time in generated code and the stubs that it called, in nanoseconds in a file.
+    #[serde(rename = "code_nanoseconds", serialize_with = "nanoseconds")]
+    pub code_time: Duration,
+    /// The time in stubs, worked out from every [`TIMED_STUBS`]th call of each, in nanoseconds in a file.
+    #[serde(rename = "stub_nanoseconds", serialize_with = "nanoseconds")]
+    pub stub_time: Duration,
+    /// The time in devices, in nanoseconds in a file.
+    #[serde(rename = "device_nanoseconds", serialize_with = "nanoseconds")]
+    pub device_time: Duration,
     /// What was done with the sensitive instructions of translated blocks, and how often.
     #[serde(serialize_with = "as_list")]
     pub plans: BTreeMap<Planned, u64>,
+    /// What was done with sites that have shown what they are, and how often.
+    #[serde(serialize_with = "as_list")]
+    pub sites: BTreeMap<Repatch, u64>,
     /// Calls of stubs by generated code.
     #[serde(serialize_with = "by_name")]
     pub stub_calls: StubCalls,
@@ -59,7 +75,21 @@ pub struct Planned {
     pub reason: &'static str,
 }
 
+/// What was done with a site that has shown what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Repatch {
+    /// Whether it was patched, patched again, or patched back.
+    pub change: &'static str,
+    /// What the site has shown to be.
+    pub nature: &'static str,
+}
+
 impl Statistics {
+    /// Counts that a site was made something else.
+    pub fn count_change(&mut self, change: Change, nature: Nature) {
+        *self.sites.entry(Repatch { change: change.name(), nature: nature.name() }).or_default() += 1;
+    }
+
     /// Counts a translation of `block` to `code`, which took `time`.
     pub fn count_translation(&mut self, block: &Block, code: &Code, time: Duration) {
         self.translated += 1;
@@ -73,7 +103,7 @@ impl Statistics {
                 instruction: insn.op.row().name,
                 reason: step.plan.reason,
             };
-            if insn.classes().contains(Classes::SENSITIVE) || !step.plan.actions.is_empty() {
+            if insn.classes().contains(Classes::SENSITIVE) || !step.is_kept() {
                 *self.plans.entry(planned).or_default() += 1;
             }
         }
@@ -97,7 +127,11 @@ impl Statistics {
             guest_bytes,
             host_bytes,
             translation_time,
+            code_time,
+            stub_time,
+            device_time,
             plans,
+            sites,
             stub_calls,
             exits,
             decoded,
@@ -112,12 +146,16 @@ impl Statistics {
         self.guest_bytes += guest_bytes;
         self.host_bytes += host_bytes;
         self.translation_time += *translation_time;
+        self.code_time += *code_time;
+        self.stub_time += *stub_time;
+        self.device_time += *device_time;
         self.decoded += decoded;
         self.invalidated += invalidated;
         self.walks += walks;
         self.device_accesses += device_accesses;
         self.soft_misses += soft_misses;
         add_maps(&mut self.plans, plans);
+        add_maps(&mut self.sites, sites);
         add_maps(&mut self.exits, exits);
         add_maps(&mut self.exceptions, exceptions);
         for (sum, calls) in self.stub_calls.iter_mut().zip(stub_calls) {
@@ -136,14 +174,14 @@ fn nanoseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_u64(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn as_list<S: Serializer>(plans: &BTreeMap<Planned, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_list<K: Serialize, S: Serializer>(counts: &BTreeMap<K, u64>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
-    struct Row<'a> {
+    struct Row<'a, K> {
         #[serde(flatten)]
-        planned: &'a Planned,
+        what: &'a K,
         count: u64,
     }
-    serializer.collect_seq(plans.iter().map(|(planned, count)| Row { planned, count: *count }))
+    serializer.collect_seq(counts.iter().map(|(what, count)| Row { what, count: *count }))
 }
 
 fn by_name<S: Serializer>(calls: &StubCalls, serializer: S) -> Result<S::Ok, S::Error> {

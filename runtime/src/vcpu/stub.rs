@@ -9,7 +9,7 @@ use translator::interp;
 use translator::isa::{Op, decode};
 use translator::machine::{Access, Raise};
 use translator::sem::operate;
-use translator::stub::Stub;
+use translator::stub::{GUARDED, Stub};
 
 use super::{Leave, Stop, Vcpu};
 
@@ -22,7 +22,9 @@ impl Vcpu {
     pub(super) fn run_stub(&mut self, stub: Stub, args: [u64; 2], immediate: u32) -> Result<u64, Stop> {
         let va = Va(args[0]);
         match stub {
-            Stub::Load => return self.load_slow(access(immediate), va, Intent::Load),
+            Stub::Load => return self.load_at_site(access(immediate), va, immediate & GUARDED != 0),
+            Stub::DeviceLoad => return self.load_from_device(access(immediate), va),
+            Stub::DeviceStore => self.store_to_device(access(immediate), va, args[1])?,
             Stub::LoadForStore => return self.load_slow(access(immediate), va, Intent::Store),
             Stub::Store => self.store_slow(access(immediate), va, args[1])?,
             Stub::LoadLinked => return self.load_linked(access(immediate), va),
@@ -43,13 +45,15 @@ impl Vcpu {
                 return Err(Stop::Redispatch);
             }
             Stub::Wait => return Err(self.leave_after(Leave::Wait)),
-            Stub::CacheOperation => {}
             Stub::ReadHardware => return self.read_hardware(immediate),
             Stub::Hypercall => return Err(self.leave_after(Leave::Hypercall(immediate))),
             Stub::Float => self.float_instruction(immediate)?,
             Stub::NeedFpu => return Err(self.refuse_fpu()),
             Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
             Stub::WriteFloatControl => self.write_float_control(immediate, args[0] as u32)?,
+            Stub::Find | Stub::Retarget | Stub::Join => {
+                unreachable!("no instruction has a stub between blocks")
+            }
         }
         Ok(0)
     }
@@ -129,5 +133,6 @@ impl Vcpu {
 }
 
 fn access(number: u32) -> Access {
-    Access::ALL[number as usize % Access::ALL.len()]
+    const NUMBER: u32 = GUARDED - 1;
+    Access::ALL[(number & NUMBER) as usize % Access::ALL.len()]
 }

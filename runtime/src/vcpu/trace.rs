@@ -6,6 +6,7 @@ use translator::block::Block;
 use translator::code::Code;
 use translator::exception::Exception;
 use translator::isa::text::{Names, print_word};
+use translator::nature::{Change, Site};
 
 use super::Vcpu;
 use crate::mmu::tlb::Entry;
@@ -33,6 +34,14 @@ impl Vcpu {
                 format!("{text}: {kind}: {}: {}", actions.join(", "), step.plan.reason)
             });
         }
+    }
+
+    /// A new translation of `block` has made `site` something else.
+    pub(super) fn trace_change(&self, block: &Block, site: &Site, change: Change) {
+        let (pc, word) = (block.va + 4 * u64::from(site.step), block.steps[usize::from(site.step)].word);
+        self.trace(Kinds::PATCH, pc, || {
+            format!("{}: {}: {}", print_word(word, pc.0, Names::N64), change.name(), site.nature)
+        });
     }
 
     /// A block was translated and placed at the host address `entry`.

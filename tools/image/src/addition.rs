@@ -36,7 +36,7 @@ pub fn add_packages(
     let packages = match closure(names, |name| apt.show(name)) {
         // The list of packages may be old, or not there if the cache came from elsewhere.
         Err(Error::NoPackage { .. }) => {
-            apt.update(&debian::mirrors(request)?, progress)?;
+            let apt = debian::open_apt(request, progress)?;
             closure(names, |name| apt.show(name))?
         }
         packages => packages?,

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::debian::{ARCHITECTURE, SUITE};
 use crate::program::{APT_CACHE, APT_GET};
@@ -48,6 +49,23 @@ impl Package {
         let depends =
             field("Depends").unwrap_or("").split(',').filter_map(|one| one.split_whitespace().next());
         Some(Self { name, version, size, depends: depends.map(str::to_owned).collect() })
+    }
+}
+
+/// The file of a package, by apt's name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// The name.
+    pub name: String,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+impl PackageFile {
+    /// Reads a line of what apt prints of what it would get: address, name, size and checksum.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix('\'')?.split_once('\'')?.1.split_whitespace();
+        Some(Self { name: words.next()?.to_owned(), size: words.next()?.parse().ok()? })
     }
 }
 
@@ -126,6 +144,47 @@ impl Apt {
         Package::parse(&stanza).ok_or_else(|| Error::NoPackage { package: name.to_owned() })
     }
 
+    /// The files of the packages that `wanted` says, as words for apt, and of all that they need.
+    ///
+    /// # Errors
+    /// Apt's own words, as if there is no such package.
+    pub fn resolve(&self, wanted: &[&str]) -> Result<Vec<PackageFile>, Error> {
+        let mut command = self.install(wanted);
+        command.args(["-qq", "--print-uris"]);
+        let listing = APT_GET.output(&mut command, "choosing Debian packages", &self.directory)?;
+        Ok(listing.lines().filter_map(PackageFile::parse).collect())
+    }
+
+    /// Downloads the files that [`resolve`](Self::resolve) gives for `wanted`, in all `total` bytes, into `directory`
+    /// unless they are there; apt checks each against the signed list.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::DiskFull`], or apt's own words.
+    pub fn download_all(
+        &self,
+        wanted: &[&str],
+        total: u64,
+        directory: &Path,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Error> {
+        fs::create_dir_all(directory.join("partial")).map_err(Error::file("create", directory))?;
+        let mut command = self.install(wanted);
+        command.args(["--download-only", "-o", "APT::Status-Fd=1", "-o"]);
+        command.arg(format!("Dir::Cache::archives={}/", directory.display()));
+        APT_GET.run(&mut command, DOWNLOADING, directory, |line| {
+            if let Some(share) = downloaded(line) {
+                progress.step(DOWNLOADING, total / WHOLE * share, Some(total));
+            }
+        })
+    }
+
+    fn install(&self, wanted: &[&str]) -> Command {
+        let mut command = APT_GET.command();
+        command.arg("-c").arg(self.configuration()).args(["--yes", "--no-install-recommends", "install"]);
+        command.args(wanted);
+        command
+    }
+
     /// Downloads `packages` into `directory`; apt checks each against the signed list.
     ///
     /// # Errors
@@ -136,14 +195,13 @@ impl Apt {
         directory: &Path,
         progress: &mut dyn Progress,
     ) -> Result<(), Error> {
-        let what = "downloading Debian packages";
         let total: u64 = packages.iter().map(|package| package.size).sum();
         let mut command = APT_GET.command();
         command.arg("-c").arg(self.configuration()).args(["-o", "APT::Status-Fd=1", "download"]);
         command.args(packages.iter().map(|package| format!("{}={}", package.name, package.version)));
-        APT_GET.run(command.current_dir(directory), what, directory, |line| {
+        APT_GET.run(command.current_dir(directory), DOWNLOADING, directory, |line| {
             if let Some(share) = downloaded(line) {
-                progress.step(what, total / WHOLE * share, Some(total));
+                progress.step(DOWNLOADING, total / WHOLE * share, Some(total));
             }
         })
     }
@@ -151,6 +209,8 @@ impl Apt {
 
 /// The share that [`downloaded`] gives when all is there: apt tells hundredths of a per cent.
 const WHOLE: u64 = 10_000;
+
+const DOWNLOADING: &str = "downloading Debian packages";
 
 /// Reads a line of apt's status: which part of the download is done, in hundredths of a per cent.
 fn downloaded(line: &str) -> Option<u64> {
@@ -206,6 +266,14 @@ mod tests {
         assert_eq!(package.size, 1428);
         assert_eq!(package.depends, ["linux-image-6", "kmod"]);
         assert_eq!(Package::parse("N: Unable to locate package x\n"), None);
+    }
+
+    #[test]
+    fn what_apt_would_get_is_read() {
+        let line = "'http://a/b/apt_2.6.1_mips64el.deb' apt_2.6.1_mips64el.deb 1342720 MD5Sum:ab";
+        let file = PackageFile { name: "apt_2.6.1_mips64el.deb".into(), size: 1_342_720 };
+        assert_eq!(PackageFile::parse(line), Some(file));
+        assert_eq!(PackageFile::parse("Reading package lists..."), None);
     }
 
     #[test]

@@ -183,20 +183,26 @@ fn is_there(package: &Package, archives: &Path) -> bool {
     fs::metadata(archives.join(package.file_name())).is_ok_and(|file| file.len() == package.size)
 }
 
-/// Chooses the packages and brings their files into `archives`.
-fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Result<Vec<Package>, Error> {
+/// A package client with the newest list of packages.
+pub(crate) fn open_apt(request: &Request, progress: &mut dyn Progress) -> Result<Apt, Error> {
     let mirrors = mirrors(request)?;
     // Better now than after a long download.
     DPKG_DEB.output(DPKG_DEB.command().arg("--version"), "looking for dpkg-deb", &request.cache)?;
     let apt = Apt::open(request.cache.join("apt"))?;
     apt.update(&mirrors, progress)?;
+    Ok(apt)
+}
+
+/// Chooses the packages and brings their files into `archives`.
+fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Result<Vec<Package>, Error> {
+    let apt = open_apt(request, progress)?;
     let packages = choose(&apt, request.flavour)?;
     download_missing(&apt, &packages, archives, progress)?;
     Ok(packages)
 }
 
 /// The mirrors to ask, in their order.
-pub(crate) fn mirrors(request: &Request) -> Result<Vec<String>, Error> {
+fn mirrors(request: &Request) -> Result<Vec<String>, Error> {
     match &request.mirror {
         Some(mirror) => {
             mirror::check(mirror)?;

@@ -12,6 +12,17 @@ use crate::busybox;
 use crate::cpio::{self, Entry, Node};
 use crate::module::Modules;
 
+/// The word for the kernel's command line that makes the initramfs give the machine over to the system on its first
+/// disk, which [`root`](crate::root) makes.
+pub const BOOT_DISK_WORD: &str = "rdinit=/etc/boot-disk";
+
+/// The word that lets the holder of an SSH key into the system on the disk for the time of one boot: `key` is a line
+/// as in `authorized_keys`.
+#[must_use]
+pub fn key_word(key: &str) -> String {
+    format!("myvmm.key={}", base64::encode(key.as_bytes()))
+}
+
 /// The kernel takes a command line of 4095 bytes; this leaves room for other words.
 const LONGEST_ENCODED_SCRIPT: usize = 3500;
 
@@ -45,13 +56,15 @@ const LINKS: [(&str, &str); 7] = [
 /// The devices that must be there before `/dev` is mounted: the kernel gives the first process `/dev/console`.
 const DEVICES: [(&str, u32, (u32, u32)); 2] = [("dev/console", 0o600, (5, 1)), ("dev/null", 0o666, (1, 3))];
 
-const FILES: [(&str, u32, &str); 13] = [
+const FILES: [(&str, u32, &str); 15] = [
     ("etc/inittab", 0o644, include_str!("../guest/inittab")),
     ("etc/fstab", 0o644, include_str!("../guest/fstab")),
     ("etc/profile", 0o644, include_str!("../guest/profile")),
     ("etc/motd", 0o644, include_str!("../guest/motd")),
     ("etc/rc", 0o755, include_str!("../guest/rc")),
     ("etc/run", 0o755, include_str!("../guest/run")),
+    ("etc/boot-disk", 0o755, include_str!("../guest/boot-disk")),
+    ("etc/install", 0o755, include_str!("../guest/install")),
     ("etc/udhcpc/default.script", 0o755, include_str!("../guest/udhcpc")),
     ("etc/hostname", 0o644, "myvmm\n"),
     ("etc/hosts", 0o644, "127.0.0.1 localhost myvmm\n"),

@@ -1,7 +1,7 @@
 //! Runs programs of the host, hears what they say, and turns their failures into errors that say what to do.
 //! This file knows apt's and dpkg's ways of complaining, but not what they are asked to do.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 
@@ -35,17 +35,33 @@ impl Program {
         directory: &Path,
         mut hear: impl FnMut(&str),
     ) -> Result<(), Error> {
+        self.stream(command, what, directory, |output| {
+            BufReader::new(output).lines().map_while(Result::ok).for_each(|line| hear(&line));
+            Ok(())
+        })
+    }
+
+    /// Runs `command` as [`run`](Self::run) does, but `read` gets its output as it is. A failure of the program is told
+    /// rather than that of `read`, which may come from it.
+    pub fn stream<T>(
+        self,
+        command: &mut Command,
+        what: &str,
+        directory: &Path,
+        read: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| self.not_started(what, &error))?;
-        let (output, complaints) = (child.stdout.take(), child.stderr.take());
+        let complaints = child.stderr.take();
         // Both pipes are read at once, or the program would wait for room in one while this waits for the other.
         let complaints = std::thread::spawn(move || complaints.map(read_all).unwrap_or_default());
-        let lines =
-            output.into_iter().flat_map(|output| BufReader::new(output).lines().map_while(Result::ok));
-        lines.for_each(|line| hear(&line));
+        let mut output = child.stdout.take().expect("it was asked for");
+        let result = read(&mut output);
+        // A program that cannot get rid of the rest would call that a failure.
+        let _ = std::io::copy(&mut output, &mut std::io::sink());
         let status = child.wait().map_err(|error| self.not_started(what, &error))?;
         let complaints = complaints.join().unwrap_or_default();
-        if status.success() { Ok(()) } else { Err(failure(what, directory, &complaints, status)) }
+        if status.success() { result } else { Err(failure(what, directory, &complaints, status)) }
     }
 
     /// Runs `command` and gives all of its output.

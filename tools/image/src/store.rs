@@ -42,8 +42,23 @@ pub(crate) fn place(finished: &Path, path: &Path) -> Result<(), Error> {
     path.parent().map_or(Ok(()), sync)
 }
 
-fn sync(directory: &Path) -> Result<(), Error> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(Error::file("write", directory))
+/// Moves a finished file to where it is looked for, instead of what was there.
+pub(crate) fn replace(finished: &Path, path: &Path) -> Result<(), Error> {
+    sync(finished)?;
+    fs::rename(finished, path).map_err(Error::file("create", path))?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Removes a file, if there is one.
+pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::file("write", path))
 }
 
 /// Removes a directory and all in it, if there is one.

@@ -351,6 +351,8 @@ impl Asm {
         jump_memory(base: Reg, offset: i32) [jmp QWORD [Rq(base) + offset]]
         /// Jumps to the address in a register.
         jump_register(to: Reg) [jmp Rq(to)]
+        /// Calls a label.
+        call(to: Label) [call =>to]
         /// Calls the address in memory.
         call_memory(base: Reg, offset: i32) [call QWORD [Rq(base) + offset]]
         /// Pushes a register.
@@ -514,6 +516,24 @@ impl Asm {
             (Shift::ArithmeticRight, true) => dynasm!(ops ; .arch x64 ; sarx Rq(to), Rq(from), Rq(by)),
             (Shift::ArithmeticRight, false) => dynasm!(ops ; .arch x64 ; sarx Rd(to), Rd(from), Rd(by)),
             (Shift::RotateRight, _) => unreachable!("rotations go by rcx"),
+        }
+    }
+
+    /// Address of base plus index times scale plus offset.
+    ///
+    /// # Panics
+    /// Panics if the scale is none of 1, 2, 4 and 8.
+    #[inline(never)]
+    pub fn lea_scaled(&mut self, to: Reg, base: Reg, index: Reg, scale: u64, offset: i32) {
+        to.touch(&mut self.held);
+        index.touch(&mut self.held);
+        let ops = &mut self.code;
+        match scale {
+            1 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) + offset]),
+            2 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 2 + offset]),
+            4 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 4 + offset]),
+            8 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 8 + offset]),
+            other => unreachable!("the host has no scale {other}"),
         }
     }
 

@@ -6,20 +6,24 @@ use std::mem::{offset_of, size_of};
 use super::asm::{Alu, Cond, Label, Reg, reg};
 use super::frame::{self, CPU};
 use super::{Emitter, Slow};
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_OFFSET_MASK, PAGE_SIZE};
 use crate::code::{Link, Part, Routine};
 use crate::cpu::{JUMP_CACHE_ENTRIES, JumpEntry, Shared};
 use crate::ir::{Exit, Terminal, Value};
 use crate::mode::Mode;
+use crate::nature::Nature;
 use crate::patch::Action;
 
 /// The offset of an entry in the jump cache, from an address: its word number times the entry's size.
 pub(super) const JUMP_SHIFT: i8 = (size_of::<JumpEntry>().trailing_zeros() - 2) as i8;
 pub(super) const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntry>()) as i32;
 
+/// The bits of an address that say which page of its 256 MB region it is in.
+const PAGE_IN_REGION: i32 = 0x0fff_f000;
+
 impl Emitter<'_> {
-    /// The entry of the block: a profiled one counts its runs, and a counted one pays for all its steps at once. Gives the label of the
-    /// way out if that is too much.
+    /// The entry of the block: a profiled one counts its runs, and a counted one pays for all its steps
+    /// at once. Gives the label of the way out if that is too much.
     pub(super) fn enter(&mut self) -> Option<Label> {
         if self.mode().contains(Mode::PROFILED) {
             self.counter = Some(self.asm.placed_constant(reg::RAX));
@@ -125,7 +129,13 @@ impl Emitter<'_> {
     fn exit(&mut self, exit: Exit) {
         let exit = self.resolve(exit);
         if let Exit::Indirect(target) = exit {
-            return self.indirect(target);
+            return match self.patched_target() {
+                Some(va) => self.jump_to_one(target, va),
+                None => self.indirect(target),
+            };
+        }
+        if self.may_stay_in_page(exit) {
+            self.stay_in_page(exit);
         }
         if !self.is_linkable(exit) {
             self.set_pc(exit);
@@ -135,12 +145,63 @@ impl Emitter<'_> {
             self.asm.mov(reg::RCX, reg::RAX);
             return self.jump_by_cache();
         }
+        self.link(exit);
+    }
+
+    /// Goes to `exit` by a link.
+    fn link(&mut self, exit: Exit) {
         if self.goes_back(exit) {
             let alarm = self.defer(Slow::Alarm(exit), None);
             self.check_alarm(alarm);
         }
         let displacement = self.asm.patchable_jump();
         self.add_link(displacement, exit);
+    }
+
+    /// Whether a region-relative jump of a mapped page probably stays in the page: it did where the block
+    /// was decoded.
+    fn may_stay_in_page(&self, exit: Exit) -> bool {
+        match exit {
+            Exit::Region(offset) => {
+                !self.slot_may_change_mode() && !self.leaves_page(self.block.va.0, offset)
+            }
+            _ => false,
+        }
+    }
+
+    fn leaves_page(&self, va: u64, region_offset: u64) -> bool {
+        (va ^ region_offset) & PAGE_IN_REGION as u64 != 0
+    }
+
+    /// Goes to `exit` by a link if it is in the page that the block now runs in, whose mapping is then
+    /// the block's own.
+    fn stay_in_page(&mut self, exit: Exit) {
+        let Exit::Region(offset) = exit else { return };
+        let elsewhere = self.asm.label();
+        self.asm.load(reg::RAX, CPU, frame::PC);
+        self.asm.and32_imm(reg::RAX, PAGE_IN_REGION);
+        self.asm.alu_imm(Alu::Cmp, reg::RAX, offset as i32 & PAGE_IN_REGION);
+        self.asm.jump_if(Cond::NotEqual, elsewhere);
+        self.link(Exit::Direct((offset & PAGE_OFFSET_MASK) as i64));
+        self.asm.bind(elsewhere);
+    }
+
+    /// The one address that the block's jump by register has gone to. Only unmapped code has such jumps.
+    fn patched_target(&self) -> Option<u64> {
+        let jump = &self.block.steps[self.block.indirect_jump()?];
+        match jump.nature {
+            Nature::Target(va) if !self.slot_may_change_mode() => Some(va.0),
+            _ => None,
+        }
+    }
+
+    /// Jumps to `va` by a link if that is what `target` gives.
+    fn jump_to_one(&mut self, target: Value, va: u64) {
+        self.eval(target, reg::RCX, &[reg::RAX, reg::RDX]);
+        let other = self.defer(Slow::Retarget, None);
+        self.asm.alu_imm(Alu::Cmp, reg::RCX, va as i32);
+        self.asm.jump_if(Cond::NotEqual, other);
+        self.link(Exit::Direct(va.wrapping_sub(self.block.va.page().0) as i64));
     }
 
     fn check_alarm(&mut self, raised: Label) {
@@ -204,7 +265,7 @@ impl Emitter<'_> {
                 self.asm.store(CPU, frame::PC, reg::RAX);
             }
             Exit::Region(offset) => {
-                self.eval_region(offset, reg::RAX, &[]);
+                self.eval_region(offset, reg::RAX);
                 self.asm.store(CPU, frame::PC, reg::RAX);
             }
             Exit::Indirect(_) => unreachable!("an indirect exit sets the program counter itself"),

@@ -106,8 +106,8 @@ fields! {
     SOFT_TLB_ADDRESS = soft_tlb;
     /// The offset of [`Cpu::jump_cache`].
     JUMP_CACHE = jump_cache;
-    /// The offset of [`Cpu::exit_link`].
-    EXIT_LINK = exit_link;
+    /// The offset of [`Cpu::ram_base`].
+    RAM_BASE = ram_base;
     /// The offset of [`Cpu::place`].
     PLACE = place;
     /// The offset of [`Cpu::float_state`].

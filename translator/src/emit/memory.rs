@@ -3,14 +3,15 @@
 //! The tag comparison covers the whole 64-bit address but the page offset, of which it keeps the bits
 //! below the access's size: so a misaligned, foreign or hostile address never equals a tag.
 
-use super::asm::{Alu, Cond, Reg, reg};
+use super::asm::{Alu, Cond, Reg, Shift, reg};
 use super::frame::{self, CPU, SOFT_TLB};
 use super::value::Operand;
 use super::{Destination, Emitter, Slow};
 use crate::cpu::{SOFT_TLB_ENTRIES, SoftEntry, SoftTlb};
-use crate::ir::Value;
+use crate::ir::{Route, Value};
 use crate::machine::Access;
 use crate::mode::Mode;
+use crate::nature::Window;
 use std::mem::{offset_of, size_of};
 
 /// The offset of an entry in its array, from an address: the page number times the entry's size.
@@ -32,14 +33,33 @@ impl Emitter<'_> {
         self.asm.add_indexed(reg::RDX, SOFT_TLB, reg::RAX, entry(offset_of!(SoftEntry, addend)));
     }
 
+    /// As [`Emitter::look_up`], for an address that should lie in `window`. The offset in the window is
+    /// rotated so that the bits that an aligned address does not have come out on top: one comparison
+    /// finds what lies outside and what is misaligned.
+    fn go_by_window(&mut self, bytes: u64, window: Window, slow: super::Label) {
+        let size_bits = bytes.trailing_zeros() as i8;
+        self.move_constant(window.base().wrapping_neg(), reg::RAX);
+        self.asm.alu(Alu::Add, reg::RAX, reg::RDX);
+        if size_bits > 0 {
+            self.asm.shift_imm(Shift::RotateRight, true, reg::RAX, size_bits);
+        }
+        self.asm.alu_imm(Alu::Cmp, reg::RAX, window.size() >> size_bits);
+        self.asm.jump_if(Cond::AboveEqual, slow);
+        self.asm.load(reg::RCX, CPU, frame::RAM_BASE);
+        self.asm.lea_scaled(reg::RDX, reg::RCX, reg::RAX, bytes, window.physical());
+    }
+
     /// Emits a load and gives the number of the node after it and its write.
-    pub(super) fn load(&mut self, index: usize, access: Access, address: Value, for_store: bool) -> usize {
+    pub(super) fn load(&mut self, index: usize, access: Access, address: Value, route: Route) -> usize {
         self.eval(address, reg::RDX, &[reg::RAX, reg::RCX]);
         let (to, next) = self.destination(index);
         let back = self.asm.label();
-        let slow = self.defer(Slow::Load { access, for_store, to }, Some(back));
-        let array = if for_store { offset_of!(SoftTlb, store) } else { offset_of!(SoftTlb, load) };
-        self.look_up(access.bytes(), array, slow);
+        let slow = self.defer(Slow::Load { access, route, to }, Some(back));
+        match route {
+            Route::Soft => self.look_up(access.bytes(), offset_of!(SoftTlb, load), slow),
+            Route::ForStore => self.look_up(access.bytes(), offset_of!(SoftTlb, store), slow),
+            Route::Window(window) => self.go_by_window(access.bytes(), window, slow),
+        }
         let register = match to {
             Destination::Pin(pin) => pin,
             _ => reg::RAX,

@@ -16,11 +16,11 @@ pub use routines::{Routines, routines};
 use crate::block::Block;
 use crate::code::{Code, Link, Part, Routine};
 use crate::cpu::SPILL_SLOTS;
-use crate::ir::{Exit, Home, Ir, Node, Terminal, Value};
+use crate::ir::{Exit, Home, Ir, Node, Route, Terminal, Value};
 use crate::isa::Insn;
 use crate::machine::{Access, Raise};
 use crate::mode::Mode;
-use crate::stub::Stub;
+use crate::stub::{GUARDED, Stub};
 use asm::{Asm, Cond, Label, Reg, Xmm, reg};
 use frame::CPU;
 use uses::Uses;
@@ -32,18 +32,23 @@ pub struct Place {
     pub offset: u64,
     /// Whether it is in a delay slot.
     pub in_slot: bool,
+    /// How many steps of the block come before it.
+    pub index: u32,
     /// How many steps of the block come after it.
     pub remaining: u32,
 }
 
 impl Place {
     const SLOT: u32 = 1 << 12;
-    const REMAINING_SHIFT: u32 = 16;
+    const INDEX_SHIFT: u32 = 16;
+    const REMAINING_SHIFT: u32 = 24;
+    /// Both numbers are less than [`MAX_INSNS`](crate::block::MAX_INSNS).
+    const COUNT: u32 = 0x7f;
 
     /// The place as one number.
     pub const fn pack(self) -> u32 {
         let slot = if self.in_slot { Self::SLOT } else { 0 };
-        self.offset as u32 | slot | self.remaining << Self::REMAINING_SHIFT
+        self.offset as u32 | slot | self.index << Self::INDEX_SHIFT | self.remaining << Self::REMAINING_SHIFT
     }
 
     /// The place that [`Place::pack`] made `number` of.
@@ -51,7 +56,8 @@ impl Place {
         Place {
             offset: (number & (Self::SLOT - 1)) as u64,
             in_slot: number & Self::SLOT != 0,
-            remaining: number >> Self::REMAINING_SHIFT,
+            index: number >> Self::INDEX_SHIFT & Self::COUNT,
+            remaining: number >> Self::REMAINING_SHIFT & Self::COUNT,
         }
     }
 }
@@ -60,7 +66,7 @@ impl Place {
 #[derive(Clone, Copy, Debug)]
 enum Slow {
     /// A load whose address is in rdx; the result goes to `home`, or to a spill slot.
-    Load { access: Access, for_store: bool, to: Destination },
+    Load { access: Access, route: Route, to: Destination },
     /// A store whose address is in rdx.
     Store { access: Access, value: Value },
     /// Raise an exception.
@@ -71,6 +77,8 @@ enum Slow {
     NeedFpu,
     /// An interrupt is pending.
     Interrupt,
+    /// The target in rcx is not the one that the jump was patched for.
+    Retarget,
     /// The alarm is raised on the way to an address.
     Alarm(Exit),
     /// A link that is not joined.
@@ -124,7 +132,7 @@ pub fn emit(block: &Block, ir: &Ir) -> Code {
         uses: Uses::new(ir),
         spilled: vec![None; ir.nodes.len()],
         next_spill: 0,
-        place: Place { offset: block.va.page_offset(), in_slot: false, remaining: 0 },
+        place: Place { offset: block.va.page_offset(), in_slot: false, index: 0, remaining: 0 },
         step: 0,
         deferred: Vec::new(),
         calls: Vec::new(),
@@ -195,7 +203,7 @@ impl Emitter<'_> {
         match self.ir.nodes[index] {
             Node::Begin(step, in_slot) => self.begin(step as usize, in_slot),
             Node::Write(home, source) => self.write(home, source),
-            Node::Load(access, address, for_store) => return self.load(index, access, address, for_store),
+            Node::Load(access, address, route) => return self.load(index, access, address, route),
             Node::Store(access, address, source) => self.store(access, address, source),
             Node::RaiseIf(condition, what) => {
                 let cond = self.flags(condition);
@@ -228,6 +236,7 @@ impl Emitter<'_> {
         self.place = Place {
             offset: self.block.va.page_offset() + 4 * step as u64,
             in_slot,
+            index: step as u32,
             remaining: (self.block.steps.len() - 1 - step) as u32,
         };
     }
@@ -350,10 +359,14 @@ impl Emitter<'_> {
 
     fn slow_path(&mut self, Deferred { slow, place, .. }: Deferred) {
         match slow {
-            Slow::Load { access, for_store, to } => {
+            Slow::Load { access, route, to } => {
                 self.asm.mov(reg::RAX, reg::RDX);
-                let stub = if for_store { Stub::LoadForStore } else { Stub::Load };
-                self.call_stub(stub, access as u32, place);
+                let (stub, guarded) = match route {
+                    Route::Soft => (Stub::Load, 0),
+                    Route::ForStore => (Stub::LoadForStore, 0),
+                    Route::Window(_) => (Stub::Load, GUARDED),
+                };
+                self.call_stub(stub, access as u32 | guarded, place);
                 self.deliver(reg::RAX, to);
             }
             Slow::Store { access, value } => {
@@ -371,6 +384,11 @@ impl Emitter<'_> {
                 self.asm.trap();
             }
             Slow::Interrupt => self.call_stub(Stub::Interrupt, 0, place),
+            Slow::Retarget => {
+                self.asm.mov(reg::RAX, reg::RCX);
+                self.call_stub(Stub::Retarget, 0, place);
+                self.asm.trap();
+            }
             Slow::Alarm(exit) => {
                 self.set_pc(exit);
                 self.go_to(Routine::Alarm);

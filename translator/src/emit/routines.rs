@@ -35,11 +35,7 @@ pub fn routines() -> Routines {
     let leave = asm.label();
     let dispatch = asm.label();
     let with_stub = asm.label();
-    let reasons = [
-        (Routine::Miss, ExitReason::Miss),
-        (Routine::Alarm, ExitReason::Alarm),
-        (Routine::Budget, ExitReason::Budget),
-    ];
+    let reasons = [(Routine::Alarm, ExitReason::Alarm), (Routine::Budget, ExitReason::Budget)];
     let mut labels = HashMap::new();
     for (routine, reason) in reasons {
         let label = asm.label();
@@ -49,20 +45,30 @@ pub fn routines() -> Routines {
         asm.mov_imm32(reg::RAX, reason as i32);
         asm.jump(leave);
     }
-    offsets.insert(Routine::Link, asm.offset());
-    asm.pop(reg::RAX);
-    asm.store(CPU, frame::EXIT_LINK, reg::RAX);
-    asm.mov_imm32(reg::RAX, ExitReason::Link as i32);
-    asm.jump(leave);
     asm.bind(with_stub);
     asm.mov_imm32(reg::RAX, ExitReason::Leave as i32);
     asm.bind(leave);
     emit_leave(&mut asm);
     asm.bind(dispatch);
     offsets.insert(Routine::Dispatch, asm.offset());
-    emit_dispatch(&mut asm, labels[&Routine::Alarm], labels[&Routine::Miss]);
+    let miss = asm.label();
+    emit_dispatch(&mut asm, labels[&Routine::Alarm], miss);
+    asm.bind(miss);
+    offsets.insert(Routine::Miss, asm.offset());
+    let find = asm.label();
+    asm.call(find);
+    asm.trap();
     for stub in Stub::ALL {
         asm.align(16, 0);
+        match stub {
+            Stub::Find => asm.bind(find),
+            Stub::Join => {
+                // The link's stub has called: what it would return to is the argument.
+                offsets.insert(Routine::Link, asm.offset());
+                asm.load(reg::RAX, reg::RSP, 0);
+            }
+            _ => {}
+        }
         offsets.insert(Routine::Stub(*stub), asm.offset());
         emit_stub(&mut asm, *stub, dispatch, with_stub);
     }
@@ -149,5 +155,9 @@ fn emit_stub(asm: &mut Asm, stub: Stub, dispatch: Label, leave: Label) {
     asm.lea(reg::RSP, reg::RSP, 8);
     asm.alu_imm(Alu::Cmp, reg::RDX, Flow::Leave as i32);
     asm.jump_if(Cond::Equal, leave);
-    asm.jump(dispatch);
+    if !stub.is_between_blocks() {
+        return asm.jump(dispatch);
+    }
+    asm.jump_if(Cond::Less, dispatch);
+    asm.jump_register(reg::RAX);
 }

@@ -110,7 +110,7 @@ impl Emitter<'_> {
         }
         match self.ir.nodes[value.index()] {
             Node::Page(offset) => self.eval_page(offset, to),
-            Node::Region(offset) => self.eval_region(offset, to, free),
+            Node::Region(offset) => self.eval_region(offset, to),
             Node::Read(Home::FprLow(r)) => self.asm.load32(to, CPU, frame::fpr(r)),
             Node::Read(Home::Condition(cc)) => {
                 self.asm.load32(to, CPU, frame::FCSR);
@@ -130,12 +130,11 @@ impl Emitter<'_> {
         self.asm.alu_imm(Alu::Add, to, offset as i32);
     }
 
-    pub(super) fn eval_region(&mut self, offset: u64, to: Reg, free: &[Reg]) {
+    pub(super) fn eval_region(&mut self, offset: u64, to: Reg) {
         if !self.mode().contains(Mode::MAPPED) {
             let region = self.block.va.0 & !0x0fff_ffff;
             return self.move_constant(region | offset, to);
         }
-        let _ = free;
         self.asm.load(to, CPU, frame::PC);
         self.asm.alu_imm(Alu::And, to, !0x0fff_ffff);
         self.asm.alu_imm(Alu::Add, to, offset as i32);

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 
-use super::{Exit, Home, Ir, Node, Terminal, Value};
+use super::{Exit, Home, Ir, Node, Route, Terminal, Value};
 use crate::block::{Block, End, Step};
 use crate::interp;
 use crate::isa::{Classes, Insn, Op, Role};
 use crate::machine::{Access, Binary, Machine, Raise, Special, Unary};
 use crate::mode::Mode;
+use crate::nature::Nature;
 use crate::sem::{self, Target};
 use crate::stub::Stub;
 
@@ -19,6 +20,7 @@ pub fn build(block: &Block) -> Ir {
         page: block.va.page().0,
         offset: block.va.page_offset(),
         known: [None; 32],
+        nature: Nature::Plain,
         fpu_checked: false,
     };
     let terminal = builder.run(block);
@@ -35,6 +37,8 @@ struct Builder {
     offset: u64,
     /// General registers whose value is a known constant.
     known: [Option<u64>; 32],
+    /// What the current instruction has shown to be.
+    nature: Nature,
     /// Whether an earlier instruction of the block has found the FPU usable.
     fpu_checked: bool,
 }
@@ -68,8 +72,9 @@ impl Builder {
 
     fn step(&mut self, step: &Step) {
         let mode = self.mode;
+        self.nature = step.nature;
         let Ok(()) = match step.insn {
-            Some(insn) if step.plan.actions.is_empty() => sem::execute(self, insn, mode),
+            Some(insn) if step.is_kept() => sem::execute(self, insn, mode),
             Some(insn) => sem::system::perform(self, insn, &step.plan, mode),
             None => self.raise(Raise::ReservedInstruction),
         };
@@ -247,14 +252,24 @@ impl Machine for Builder {
     }
 
     fn load(&mut self, access: Access, address: Value) -> Never<Value> {
-        Ok(self.push(Node::Load(access, address, false)))
+        match self.nature {
+            Nature::Device => {
+                let none = self.constant(0);
+                self.stub(Stub::DeviceLoad, [address, none], access as u32)
+            }
+            Nature::Window(window) => Ok(self.push(Node::Load(access, address, Route::Window(window)))),
+            _ => Ok(self.push(Node::Load(access, address, Route::Soft))),
+        }
     }
 
     fn load_for_store(&mut self, access: Access, address: Value) -> Never<Value> {
-        Ok(self.push(Node::Load(access, address, true)))
+        Ok(self.push(Node::Load(access, address, Route::ForStore)))
     }
 
     fn store(&mut self, access: Access, address: Value, value: Value) -> Never<()> {
+        if self.nature == Nature::Device {
+            return self.stub(Stub::DeviceStore, [address, value], access as u32).map(drop);
+        }
         self.push(Node::Store(access, address, value));
         Ok(())
     }

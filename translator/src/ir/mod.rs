@@ -9,6 +9,7 @@ pub use build::build;
 
 use crate::isa::Op;
 use crate::machine::{Access, Binary, Raise, Special, Unary};
+use crate::nature::Window;
 use crate::stub::Stub;
 
 /// The number of a node in its block.
@@ -65,8 +66,8 @@ pub enum Node {
     Select(Value, Value, Value),
     /// Writes guest state.
     Write(Home, Value),
-    /// Reads memory; `bool` says that a store follows.
-    Load(Access, Value, bool),
+    /// Reads memory.
+    Load(Access, Value, Route),
     /// Writes memory.
     Store(Access, Value, Value),
     /// Raises an exception if the value is not zero.
@@ -120,6 +121,17 @@ impl Node {
         };
         list.into_iter().flatten()
     }
+}
+
+/// How a load finds its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// By the soft TLB.
+    Soft,
+    /// By the soft TLB as a store would, because a store to the same word follows.
+    ForStore,
+    /// By a window: the address must lie in it.
+    Window(Window),
 }
 
 /// Where a block goes after its last step.

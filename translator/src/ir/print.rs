@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Exit, Home, Ir, Node, Terminal, Value};
+use super::{Exit, Home, Ir, Node, Route, Terminal, Value};
 use crate::isa::text::Names;
 use crate::machine::Special;
 
@@ -37,8 +37,11 @@ fn computed(node: Node, names: Names) -> String {
         Node::Unary(op, a) => format!("{op:?} {a}"),
         Node::Binary(op, a, b) => format!("{op:?} {a}, {b}"),
         Node::Select(condition, a, b) => format!("if {condition} then {a} else {b}"),
-        Node::Load(access, address, false) => format!("{access:?} [{address}]"),
-        Node::Load(access, address, true) => format!("{access:?} [{address}], to be stored"),
+        Node::Load(access, address, Route::Soft) => format!("{access:?} [{address}]"),
+        Node::Load(access, address, Route::ForStore) => format!("{access:?} [{address}], to be stored"),
+        Node::Load(access, address, Route::Window(window)) => {
+            format!("{access:?} [{address}], in the window at {:#x}", window.base())
+        }
         Node::Float(op, [a, b, c]) => format!("{} {a}, {b}, {c}", op.row().name),
         Node::Stub(stub, [a, b], immediate) => format!("stub {} ({a}, {b}, {immediate:#x})", stub.name()),
         Node::Kept => "kept".to_owned(),

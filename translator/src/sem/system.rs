@@ -18,7 +18,7 @@ pub fn perform<M: Machine>(m: &mut M, insn: Insn, plan: &Plan, mode: Mode) -> Re
             Action::Interrupts => m.check_interrupts()?,
             Action::Barrier => m.fence(),
             Action::Raise(what) => m.raise(what)?,
-            Action::Follow | Action::Ignore => {}
+            Action::Follow | Action::Ignore | Action::Guard | Action::Direct | Action::Link => {}
         }
     }
     Ok(())
@@ -97,10 +97,6 @@ fn call<M: Machine>(m: &mut M, i: Insn, stub: Stub, mode: Mode) -> Result<(), M:
             let (address, value) = (address(m, i, mode), m.gpr(i.rt()));
             let done = m.stub(stub, [address, value], link_access(i.op) as u32)?;
             m.set_gpr(i.rt(), done);
-        }
-        Stub::CacheOperation => {
-            let address = address(m, i, mode);
-            m.stub(stub, [address, none], u32::from(i.rt()))?;
         }
         Stub::ReadCp0 => {
             let value = m.stub(stub, [none, none], cp0_immediate(i))?;

@@ -7,7 +7,7 @@ mod mmio;
 pub mod net;
 pub mod queue;
 #[cfg(test)]
-mod testing;
+pub(in crate::device) mod testing;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
