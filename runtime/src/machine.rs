@@ -1,6 +1,6 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::code_gate::{Alone, CodeGate, Running};
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::doorbell::Doorbell;
-use crate::memory::{PageFlags, Ram};
+use crate::memory::{Notices, PageFlags, Ram};
 use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
 
@@ -189,11 +189,9 @@ pub struct Machine {
     gate: CodeGate,
     /// Changes whenever a region of the arena is emptied: jump caches may then point into it.
     pub arena_epoch: AtomicU64,
-    /// The pages that code was made from since the machine started, in order: every vCPU takes its
-    /// write entries for them back before it runs guest code again.
-    code_pages: Mutex<Vec<Pa>>,
-    /// The length of `code_pages`.
-    pub code_page_count: AtomicUsize,
+    /// The pages that code was made from: every vCPU takes its write entries for them back before it
+    /// runs guest code again.
+    pub code_pages: Notices,
     /// Changes whenever a block is dropped.
     pub code_epoch: AtomicU64,
     /// What keeps the time.
@@ -260,8 +258,7 @@ impl Machine {
             cache: Mutex::new(cache),
             gate: CodeGate::default(),
             arena_epoch: AtomicU64::new(0),
-            code_pages: Mutex::default(),
-            code_page_count: AtomicUsize::new(0),
+            code_pages: Notices::default(),
             code_epoch: AtomicU64::new(0),
             clock,
             trace: None,
@@ -301,19 +298,11 @@ impl Machine {
         // called out of it first.
         let _alone = (self.control.vcpus() > 1).then(|| self.stop_code());
         if self.pages.set(pa, PageFlags::CODE) {
-            let mut pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
-            pages.push(pa.page());
-            self.code_page_count.store(pages.len(), Ordering::Release);
+            self.code_pages.add(pa.page());
         }
         // A device that does not see the flag has written before the bytes are read: see
         // `WriteNotice::written`.
         fence(Ordering::SeqCst);
-    }
-
-    /// The pages that became code pages after the first `seen`.
-    pub(crate) fn code_pages_after(&self, seen: usize) -> Vec<Pa> {
-        let pages = self.code_pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.get(seen..).map(<[Pa]>::to_vec).unwrap_or_default()
     }
 
     /// How far Count is to be ahead of the clock on a vCPU whose guest has asked for `asked`.

@@ -90,6 +90,10 @@ impl Port {
             return if inner.buffer.len() > BUFFER { inner.flush() } else { Ok(()) };
         };
         self.line.extend(bytes);
+        // A program that never ends its line is not waited for.
+        if self.line.len() > BUFFER && !self.line.contains(&b'\n') {
+            return self.flush();
+        }
         while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.line.drain(..=end).collect();
             let mut inner = self.output.lock();

@@ -2,9 +2,11 @@
 //! reads or writes.
 
 mod dma;
+mod notices;
 mod pages;
 mod ram;
 
 pub use dma::{Dma, OutsideRam, WriteNotice};
+pub use notices::Notices;
 pub use pages::PageFlags;
 pub use ram::{Direction, Ram, RamError};

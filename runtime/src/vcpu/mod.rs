@@ -16,7 +16,6 @@ mod timer;
 mod trace;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use translator::addr::Va;
 use translator::block::Block;
@@ -233,12 +232,17 @@ impl Vcpu {
     /// Takes back write entries for pages that have become code pages. Called while the vCPU may not
     /// store, and before it may again.
     fn refresh_writes(&mut self) {
-        let count = self.machine.code_page_count.load(Ordering::Acquire);
-        if self.code_pages_seen == count {
+        if self.code_pages_seen == self.machine.code_pages.count() {
             return;
         }
-        for page in self.machine.code_pages_after(self.code_pages_seen) {
-            self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+        let (count, pages) = self.machine.code_pages.after(self.code_pages_seen);
+        match pages {
+            Some(pages) => {
+                for page in pages {
+                    self.soft.revoke_writes(self.machine.ram.host_base() + page.0);
+                }
+            }
+            None => self.soft.flush_all(),
         }
         self.code_pages_seen = count;
     }

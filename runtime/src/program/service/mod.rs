@@ -34,6 +34,9 @@ mod register {
 }
 use register::{A0, A1, A2, F0, F12, V0};
 
+/// The most random generators that a program can have.
+const MOST_RANDOMS: usize = 1 << 16;
+
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
@@ -269,6 +272,10 @@ impl Services {
     /// A generator that has no seed yet gets its own number for one, so that runs can be repeated.
     fn random(&mut self, service: u64, call: &mut Call<'_>) -> Answer {
         let id = call.gpr(A0) as i32;
+        if self.randoms.len() >= MOST_RANDOMS && !self.randoms.contains_key(&id) {
+            let what = format!("there are {MOST_RANDOMS} random generators already");
+            return Err(Refusal::Argument(what));
+        }
         if service == 40 {
             self.randoms.insert(id, Random::new(i64::from(call.gpr(A1) as i32)));
             return Ok(Served::Done);
