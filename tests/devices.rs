@@ -105,12 +105,12 @@ fn sum(bytes: &[u8]) -> String {
 }
 
 /// A server that sends `content` to the first client and sums up what the second one sends.
-fn serve(listener: TcpListener, content: Vec<u8>) -> String {
+fn serve(listener: &TcpListener, content: &[u8]) -> String {
     let (mut stream, _) = listener.accept().unwrap();
     let mut request = [0; 1024];
     assert!(stream.read(&mut request).unwrap() > 0);
     write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", content.len()).unwrap();
-    stream.write_all(&content).unwrap();
+    stream.write_all(content).unwrap();
     drop(stream);
     let (mut stream, _) = listener.accept().unwrap();
     let mut bytes = Vec::new();
@@ -123,7 +123,7 @@ fn the_guest_has_a_lease_and_moves_a_hundred_megabytes_each_way() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let (content, expected) = content(100_000_000);
-    let server = thread::spawn(move || serve(listener, content));
+    let server = thread::spawn(move || serve(&listener, &content));
     let script = format!(
         "ip addr show eth0
         cat /etc/resolv.conf
