@@ -59,7 +59,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn code(error: &anyhow::Error) -> u8 {
     let refused = match error.downcast_ref::<VmError>() {
-        Some(VmError::Board(_) | VmError::Load(_) | VmError::Target { .. }) => true,
+        Some(VmError::Board(_) | VmError::Load(_) | VmError::Target { .. } | VmError::Restore { .. }) => true,
         Some(VmError::Ram(_) | VmError::Network(_) | VmError::Thread(_) | VmError::Vcpu { .. }) => false,
         None => error.is::<Refused>() || matches!(error.downcast_ref(), Some(image::Error::BadMirror { .. })),
     };
@@ -102,7 +102,7 @@ fn advice(error: &VmError) -> Option<&'static str> {
         VmError::Ram(_) => Some("ask for less with --mem"),
         VmError::Target { .. } => Some(KERNEL),
         VmError::Network(_) => Some("see --net"),
-        VmError::Thread(_) | VmError::Vcpu { .. } => None,
+        VmError::Thread(_) | VmError::Vcpu { .. } | VmError::Restore { .. } => None,
         VmError::Load(error) => match error {
             LoadError::Unreadable { .. } => Some("check its name and permissions"),
             LoadError::TooLarge { .. } | LoadError::OutsideRam { .. } | LoadError::TooLittleMemory { .. } => {

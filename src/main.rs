@@ -45,6 +45,7 @@ enum Command {
     Ps(cmd::ps::Ps),
     Control(cmd::control::Control),
     Bench(cmd::bench::Bench),
+    Inspect(cmd::inspect::Inspect),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Some(Command::Ps(ps)) => ps.execute(),
         Some(Command::Control(control)) => control.execute(),
         Some(Command::Bench(bench)) => bench.execute(),
+        Some(Command::Inspect(inspect)) => inspect.execute(),
         None => cli.programs.execute(&matches),
     };
     result.unwrap_or_else(|error| exit::report(&error))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, tap, user};
 use runtime::vcpu::Engine;
-use runtime::vm::Config;
+use runtime::vm::{Config, snapshots};
 
 use crate::control::{Address, directory};
 use crate::devices::DeviceOptions;
@@ -56,6 +56,9 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
+    #[arg(short = 's', long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
     #[command(flatten)]
     devices: DeviceOptions,
     #[command(flatten)]
@@ -119,6 +122,7 @@ impl MachineOptions {
         // A reboot loads them again; the console asks which signals are ignored.
         needs.readable.extend([config.kernel.clone(), "/proc/self/status".into()]);
         needs.readable.extend(config.initrd.clone());
+        needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
         needs.writable.extend(address.directory().map(Path::to_owned));
         for card in &config.cards {

@@ -2,6 +2,7 @@
 //! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
 //! know what is booted.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -36,6 +37,8 @@ pub struct Session {
     pub address: Address,
     /// The machine.
     pub config: Config,
+    /// The snapshot from which it goes on instead of booting.
+    pub restore: Option<PathBuf>,
     /// Whether a machine that resets starts again.
     pub reboots: bool,
     /// What is to be learnt of it.
@@ -134,6 +137,7 @@ impl Session {
         let control = Control::start(self.address, target)?;
         let course = Course {
             config: self.config,
+            restore: self.restore,
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
@@ -143,7 +147,7 @@ impl Session {
             notices: control.notices().clone(),
             events: events.clone(),
         };
-        let first = course.build()?;
+        let first = course.begin()?;
         let console = Console::open(line, &events)?;
         drop(events);
         thread::Builder::new()
@@ -191,6 +195,7 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
 /// The course of a session: one machine after the other.
 struct Course {
     config: Config,
+    restore: Option<PathBuf>,
     reboots: bool,
     seen: Seen,
     line: Arc<Line>,
@@ -202,6 +207,15 @@ struct Course {
 }
 
 impl Course {
+    /// The first machine.
+    fn begin(&self) -> Result<(Vm, Rest), VmError> {
+        let Some(snapshot) = &self.restore else { return self.build() };
+        let (output, rest) = Output::new(self.seen.clone(), self.events.clone());
+        // What it has printed so far was seen elsewhere.
+        self.seen.lock().spoke = true;
+        Ok((Vm::restore(&self.config, snapshot, Box::new(output))?, rest))
+    }
+
     fn build(&self) -> Result<(Vm, Rest), VmError> {
         let (output, rest) = Output::new(self.seen.clone(), self.events.clone());
         Ok((Vm::build(&self.config, Box::new(output))?, rest))

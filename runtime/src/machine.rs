@@ -18,7 +18,7 @@ use crate::code_gate::{Alone, CodeGate, Running};
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
 use crate::doorbell::Doorbell;
-use crate::memory::{Notices, PageFlags, Ram};
+use crate::memory::{Notices, PageFlags, Ram, WriteWatch};
 use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
 
@@ -93,6 +93,16 @@ impl Control {
     pub fn end(&self, why: Ending) {
         let _ = self.ending.compare_exchange(0, why as u32, Ordering::AcqRel, Ordering::Acquire);
         self.ring_all();
+    }
+
+    /// Asks vCPU `vcpu` to start at `address`; 0 asks for nothing.
+    pub(crate) fn ask_start(&self, vcpu: usize, address: u64) {
+        self.starts[vcpu].store(address, Ordering::Release);
+    }
+
+    /// The address at which vCPU `vcpu` is to start, if that was asked for and not done yet; else 0.
+    pub(crate) fn asked_start(&self, vcpu: usize) -> u64 {
+        self.starts[vcpu].load(Ordering::Acquire)
     }
 
     /// Why the machine stopped, if it has.
@@ -178,6 +188,8 @@ pub struct Machine {
     pub ram: Arc<Ram>,
     /// What is known of RAM's pages.
     pub pages: PageFlags,
+    /// Who sees pages of RAM before they change.
+    pub(crate) write_watch: WriteWatch,
     /// The devices.
     pub bus: Bus,
     /// Switches and doorbells.
@@ -250,6 +262,7 @@ impl Machine {
             model,
             fixed_mode,
             pages: PageFlags::new(ram.top()),
+            write_watch: WriteWatch::default(),
             ram,
             bus,
             exceptions,
@@ -333,6 +346,11 @@ impl Machine {
     pub fn host_ticks(&self) -> u64 {
         const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
         self.watch.nanoseconds() / NANOSECONDS_PER_TICK
+    }
+
+    /// Lets the clock, which stands still, go on from `nanoseconds` of running.
+    pub(crate) fn set_run_time(&self, nanoseconds: u64) {
+        self.watch.set(nanoseconds);
     }
 
     /// How long the machine has run, by the host's clock.

@@ -41,8 +41,8 @@ pub enum StateError {
     Unfit(String),
 }
 
-/// A device with state, which other threads use too. The machine saves and restores it while its vCPUs
-/// stand still: `pause`, then `save` or `restore`, then `resume`.
+/// A device with state, which other threads use too. The machine saves and restores it while it is paused
+/// ([`SharedDevice::set_paused`](crate::device::SharedDevice::set_paused)).
 ///
 /// A [`Persist`] behind a mutex is one.
 pub trait DeviceState: Send + Sync {
@@ -52,13 +52,6 @@ pub trait DeviceState: Send + Sync {
 
     /// The version of the bytes: another one is refused.
     fn version(&self) -> u16;
-
-    /// Lets requests in hand come to their end. When this returns, the device neither touches RAM nor
-    /// interrupts of its own accord until it is resumed.
-    fn pause(&self) {}
-
-    /// Ends a pause.
-    fn resume(&self) {}
 
     /// What is to be kept.
     fn save(&self) -> Vec<u8>;

@@ -1,9 +1,11 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
+pub mod snapshots;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use translator::cp0::{Cp0, Status};
 use translator::mode::Mode;
 use translator::model::Model;
 
+use self::snapshots::{Opened, RestoreError, Snapshots};
 use crate::backend::disk::SharedDisk;
 use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
@@ -31,6 +34,7 @@ use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::pause::{Hold, Member, Pausable};
+use crate::persist::DeviceState;
 use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Statistics, Vcpu};
 
@@ -98,6 +102,14 @@ pub enum VmError {
         /// What the machine is.
         wanted: &'static str,
     },
+    /// The machine cannot go on from the snapshot.
+    #[error("Cannot restore a machine from {}", file.display())]
+    Restore {
+        /// The snapshot.
+        file: PathBuf,
+        /// Why not.
+        source: RestoreError,
+    },
     /// The host gave no network.
     #[error("Cannot set up the network")]
     Network(#[source] std::io::Error),
@@ -126,7 +138,17 @@ pub struct Vm {
     handle: Handle,
     engine: Engine,
     serial_input: SerialInput,
-    boot: Boot,
+    symbols: Symbols,
+    snapshots: Snapshots,
+}
+
+/// A machine whose memory is still empty.
+struct Assembly {
+    control: Arc<Control>,
+    ram: Arc<Ram>,
+    dma: Dma,
+    board: Board,
+    virtio: Vec<Arc<Transport>>,
 }
 
 /// How other threads control a machine, from before it runs until after its end. Clones control the
@@ -157,50 +179,40 @@ impl Vm {
     /// Refuses sizes that the board cannot have and files that are no kernel for it, and reports a
     /// host without memory or threads.
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        let control = Control::new(config.vcpus);
-        let output = OutputQueue::new(output).map_err(VmError::Thread)?;
-        let devices = virtio_devices(config).map_err(VmError::Network)?;
-        let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
-        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
-        let dma = Dma::new(Arc::clone(&ram));
-        let virtio: Result<_, _> = devices.into_iter().map(|device| transport(device, &dma)).collect();
-        let host = virt::Host {
-            serial_output: Box::new(output),
-            clock: host_clock(),
-            power: control.clone(),
-            pins: control.clone(),
-            start: control.clone(),
-            rom: Vec::new(),
-            virtio: virtio.map_err(VmError::Thread)?,
-        };
-        let board = Board::new(config.ram, config.vcpus, host)?;
-        let boot = load_kernel(config, &board, &ram)?;
-        let mut mode = Mode::empty();
-        mode.set(Mode::COUNTED, config.counted);
-        mode.set(Mode::PROFILED, config.profiled);
-        let trace = config.trace.as_ref().map(|tracing| tracing.start(&boot.symbols));
-        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
-        let machine =
-            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
-        let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
-        let notice: Weak<Machine> = Arc::downgrade(&machine);
-        dma.connect(notice);
-        let handle = Handle::new(machine);
-        let vm = Self { handle, engine: config.engine, serial_input: board.serial_input, boot };
-        vm.set_boot_state();
+        let assembly = Assembly::new(config, output)?;
+        let boot = load_kernel(config, &assembly.board, &assembly.ram)?;
+        let vm = assembly.finish(config, boot.symbols.clone())?;
+        vm.set_boot_state(&boot);
+        Ok(vm)
+    }
+
+    /// Builds a machine that goes on from the snapshot `file`. The snapshot says how large it is; its
+    /// engine, the host's side of its devices and what is told of it are those of `config`.
+    ///
+    /// # Errors
+    /// Refuses a snapshot that is damaged or does not fit, and fails as [`Vm::build`] does.
+    pub fn restore(config: &Config, file: &Path, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        let failed = |source| VmError::Restore { file: file.to_owned(), source };
+        let opened = Opened::new(file).map_err(failed)?;
+        if opened.state.model != config.model.name {
+            return Err(failed(RestoreError::Model(opened.state.model)));
+        }
+        let config = Config { ram: opened.state.ram, vcpus: opened.state.starts.len(), ..config.clone() };
+        let vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
+        vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
-    fn set_boot_state(&self) {
+    fn set_boot_state(&self, boot: &Boot) {
         let vcpus = &self.handle.vcpus;
         for number in 0..vcpus.count() {
             vcpus.member(number).set_cp0(Cp0::CMGCRBase, virt::CM_BASE.0 >> 4);
         }
         let mut first = vcpus.member(0);
-        first.cpu.pc = self.boot.entry.0;
-        first.cpu.gpr[4] = self.boot.a0;
-        first.cpu.gpr[5] = self.boot.a1.0;
+        first.cpu.pc = boot.entry.0;
+        first.cpu.gpr[4] = boot.a0;
+        first.cpu.gpr[5] = boot.a1.0;
         first.set_cp0(Cp0::Status, (Status::KX | Status::SX | Status::UX).bits());
     }
 
@@ -216,12 +228,17 @@ impl Vm {
 
     /// The names of the kernel's file; a kernel that moves itself is no longer where they say.
     pub fn symbols(&self) -> &Symbols {
-        &self.boot.symbols
+        &self.symbols
     }
 
     /// How other threads control the machine.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// What takes snapshots of the machine while it runs.
+    pub fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
     }
 
     /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
@@ -233,6 +250,55 @@ impl Vm {
         let control = Arc::clone(&handle.machine.control);
         let statistics = drive::threads(&control, handle.vcpus, engine)?;
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
+    }
+}
+
+impl Assembly {
+    fn new(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        let control = Control::new(config.vcpus);
+        let output = OutputQueue::new(output).map_err(VmError::Thread)?;
+        let devices = virtio_devices(config).map_err(VmError::Network)?;
+        let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
+        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
+        let dma = Dma::new(Arc::clone(&ram));
+        let transport = |device| Transport::new(device, dma.clone()).map(Arc::new);
+        let virtio: Result<Vec<_>, _> = devices.into_iter().map(transport).collect();
+        let virtio = virtio.map_err(VmError::Thread)?;
+        let wire = |transport: &Arc<Transport>| -> virt::MakeVirtio {
+            let transport = Arc::clone(transport);
+            Box::new(move |line| transport.wire(line))
+        };
+        let host = virt::Host {
+            serial_output: Box::new(output),
+            clock: host_clock(),
+            power: control.clone(),
+            pins: control.clone(),
+            start: control.clone(),
+            rom: Vec::new(),
+            virtio: virtio.iter().map(wire).collect(),
+        };
+        let board = Board::new(config.ram, config.vcpus, host)?;
+        Ok(Self { control, ram, dma, board, virtio })
+    }
+
+    fn finish(self, config: &Config, symbols: Symbols) -> Result<Vm, VmError> {
+        let Self { control, ram, dma, board, virtio } = self;
+        let mut mode = Mode::empty();
+        mode.set(Mode::COUNTED, config.counted);
+        mode.set(Mode::PROFILED, config.profiled);
+        let trace = config.trace.as_ref().map(|tracing| tracing.start(&symbols));
+        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
+        let virtio = virtio.into_iter().map(|transport| transport as Arc<dyn DeviceState>);
+        let devices = virtio.chain(board.states()).collect();
+        let machine =
+            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
+        let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
+        let notice: Weak<Machine> = Arc::downgrade(&machine);
+        dma.connect(notice);
+        let handle = Handle::new(Arc::clone(&machine));
+        let snapshots = Snapshots::new(machine, Arc::clone(&handle.vcpus), devices, config.disks.clone());
+        let (engine, serial_input) = (config.engine, board.serial_input);
+        Ok(Vm { handle, engine, serial_input, symbols, snapshots })
     }
 }
 
@@ -316,11 +382,6 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
     }
     devices.push(Box::new(Entropy));
     Ok(devices)
-}
-
-fn transport(device: Box<dyn VirtioDevice>, dma: &Dma) -> std::io::Result<virt::MakeVirtio> {
-    let transport = Transport::new(device, dma.clone())?;
-    Ok(Box::new(move |line| transport.wire(line)))
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {

@@ -33,7 +33,7 @@ const NO_BOOT_LOG: &str = "console=ttyS0 quiet";
 #[command(after_help = format!("{}\n{}", keys::HELP, exit::CODES), max_term_width = 100)]
 pub struct Debian {
     /// Run a shell script in place of the interactive shell, then end with the script's exit status
-    #[arg(long, value_name = "SCRIPT")]
+    #[arg(long, value_name = "SCRIPT", conflicts_with = "restore")]
     run: Option<String>,
     /// Boot a Debian system on a disk of its own, which keeps what is changed; the first time installs it
     #[arg(long)]
@@ -84,14 +84,15 @@ impl Debian {
             eprintln!("myvmm: Once the guest is up, log in by: {login}");
         }
         let watch = self.machine.watch.open(&mut config)?;
-        if std::io::stderr().is_terminal() && self.run.is_none() {
+        if std::io::stderr().is_terminal() && self.run.is_none() && self.machine.restore.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
         let address = Address::take(self.machine.name.as_deref(), Path::new("debian"))?;
         self.machine.confine(&config, &address)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let closing = Session { address, config, reboots, watch }.run()?;
+        let restore = self.machine.restore.clone();
+        let closing = Session { address, config, restore, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

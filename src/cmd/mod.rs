@@ -4,6 +4,7 @@ pub mod bench;
 pub mod control;
 pub mod debian;
 pub mod dump;
+pub mod inspect;
 pub mod program;
 pub mod ps;
 pub mod run;

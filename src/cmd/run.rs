@@ -16,8 +16,8 @@ use crate::session::Session;
 #[command(after_help = format!("{}\n{}", keys::HELP, exit::CODES), max_term_width = 100)]
 pub struct Run {
     /// The kernel: a vmlinux, or a vmlinuz that is an ELF file
-    #[arg(long, value_name = "FILE")]
-    kernel: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "restore")]
+    kernel: Option<PathBuf>,
     /// The initial RAM disk
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
@@ -31,11 +31,14 @@ impl Run {
     /// # Errors
     /// Fails if the machine cannot be built or the host fails it.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
-        let mut config = self.machine.config(self.kernel, self.initrd, "")?;
+        // A machine that was restored without a kernel has nothing to boot again.
+        let reboots = !self.machine.no_reboot && self.kernel.is_some();
+        let mut config = self.machine.config(self.kernel.unwrap_or_default(), self.initrd, "")?;
         let watch = self.machine.watch.open(&mut config)?;
-        let address = Address::take(self.machine.name.as_deref(), &config.kernel)?;
+        let file = self.machine.restore.as_ref().unwrap_or(&config.kernel);
+        let address = Address::take(self.machine.name.as_deref(), file)?;
         self.machine.confine(&config, &address)?;
-        let closing = Session { address, config, reboots: !self.machine.no_reboot, watch }.run()?;
+        let closing = Session { address, config, restore: self.machine.restore, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }

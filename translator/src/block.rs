@@ -61,6 +61,8 @@ pub struct Block {
     pub steps: Vec<Step>,
     /// How it ends.
     pub end: End,
+    /// Whether its host code compares its bytes with RAM before it runs.
+    pub is_checked: bool,
 }
 
 impl Block {
@@ -73,7 +75,7 @@ impl Block {
         assert!(va.0.is_multiple_of(4), "a block begins at a word");
         let first = (key.pa.page_offset() / 4) as usize;
         let last = (PAGE_SIZE / 4) as usize;
-        let mut block = Block { key, va, steps: Vec::new(), end: End::Next };
+        let mut block = Block { key, va, steps: Vec::new(), end: End::Next, is_checked: false };
         let step = |index: usize| Step::decode(page(index), model, key.mode);
         for index in first..last.min(first + MAX_INSNS) {
             let current = step(index);

@@ -84,6 +84,9 @@ stubs! {
     /// A jump went to another target than it was patched for. Argument: the target; gives the host address
     /// of the block there.
     Retarget,
+    /// Memory differs from the bytes that the block was made from. Gives the host address of the block
+    /// that is there now.
+    Recheck,
     /// A link is not joined. Argument: the address after its stub's call; gives the host address of the
     /// block at the program counter.
     Join,
@@ -95,7 +98,7 @@ pub const GUARDED: u32 = 1 << 8;
 impl Stub {
     /// Whether the stub looks for the way on between blocks, and belongs to no instruction.
     pub const fn is_between_blocks(self) -> bool {
-        matches!(self, Stub::Find | Stub::Retarget | Stub::Join)
+        matches!(self, Stub::Find | Stub::Retarget | Stub::Recheck | Stub::Join)
     }
 
     /// Whether the mode or a mapping may be another after the stub.

@@ -27,6 +27,7 @@ use crate::device::rom::Rom;
 use crate::device::rtc::{Rtc, WallClock};
 use crate::device::uart::{SerialInput, Uart};
 use crate::device::{SharedDevice, Window};
+use crate::persist::DeviceState;
 
 /// CPUs a board can have: `CONFIG_NR_CPUS` of Debian's mips64r2el kernel.
 pub const MAX_VCPUS: usize = 16;
@@ -241,6 +242,12 @@ pub struct Board {
 }
 
 impl Board {
+    /// The devices with state, beside the virtio devices, in the order in which they are restored: the
+    /// interrupt controller, whose inputs the others drive, comes last.
+    pub fn states(&self) -> [Arc<dyn DeviceState>; 4] {
+        [self.serial.clone(), self.clock.clone(), self.cm.clone(), self.gic.clone()]
+    }
+
     /// Builds the board with `ram` bytes of RAM and `vcpus` CPUs. RAM itself is not on the bus.
     pub fn new(ram: u64, vcpus: usize, host: Host) -> Result<Self, BoardError> {
         let plan = plan(Size { ram, vcpus, virtio: host.virtio.len() })?;

@@ -191,7 +191,8 @@ const USED: u64 = 0xa0;
 impl Bench {
     fn new(device: Box<dyn VirtioDevice>) -> Self {
         let dma = memory();
-        let transport = Transport::new(device, dma.clone()).expect("the host has threads").wire(line());
+        let transport =
+            Arc::new(Transport::new(device, dma.clone()).expect("the host has threads")).wire(line());
         Self { transport, dma }
     }
 

@@ -12,6 +12,9 @@ use super::{Direction, Ram};
 
 /// Who is told that a device wrote to RAM, because it keeps something made from the bytes.
 pub trait WriteNotice: Send + Sync {
+    /// The `bytes` bytes at `pa`, all of them RAM, are about to be written.
+    fn writing(&self, pa: Pa, bytes: u64);
+
     /// The `bytes` bytes at `pa` have been written.
     fn written(&self, pa: Pa, bytes: u64);
 }
@@ -79,6 +82,7 @@ impl Dma {
     /// Copies nothing unless all of it fits in one bank of RAM.
     pub fn write_unnoticed(&self, pa: Pa, from: &[u8]) -> Result<(), OutsideRam> {
         let bytes = from.len() as u64;
+        self.give_warning(pa, bytes);
         self.inner.ram.write(pa, from).ok_or(OutsideRam { pa, bytes })
     }
 
@@ -95,6 +99,9 @@ impl Dma {
         direction: Direction,
         wait: bool,
     ) -> Result<usize, Errno> {
+        if direction == Direction::ToRam {
+            runs.iter().for_each(|(pa, bytes)| self.give_warning(*pa, *bytes as u64));
+        }
         self.inner.ram.transfer(file, place, runs, direction, wait)
     }
 
@@ -112,9 +119,19 @@ impl Dma {
     /// # Errors
     /// Refuses what is no aligned half word of RAM.
     pub fn store_u16(&self, pa: Pa, value: u16) -> Result<(), OutsideRam> {
+        self.give_warning(pa, 2);
         self.inner.ram.store(pa, 2, value.into()).ok_or(OutsideRam { pa, bytes: 2 })?;
         self.give_notice(pa, 2);
         Ok(())
+    }
+
+    /// Tells that `bytes` bytes at `pa` are about to be written, if they are RAM.
+    fn give_warning(&self, pa: Pa, bytes: u64) {
+        if let Some(notice) = self.inner.notice.get().and_then(Weak::upgrade)
+            && self.contains(pa, bytes)
+        {
+            notice.writing(pa, bytes);
+        }
     }
 
     /// Tells that `bytes` bytes at `pa` have been written. Whoever calls it may be the last to use the
@@ -137,6 +154,8 @@ mod tests {
     struct Heard(Mutex<Vec<(Pa, u64)>>);
 
     impl WriteNotice for Heard {
+        fn writing(&self, _pa: Pa, _bytes: u64) {}
+
         fn written(&self, pa: Pa, bytes: u64) {
             lock(&self.0).push((pa, bytes));
         }

@@ -5,8 +5,10 @@ mod dma;
 mod notices;
 mod pages;
 mod ram;
+mod watch;
 
 pub use dma::{Dma, OutsideRam, WriteNotice};
 pub use notices::Notices;
 pub use pages::PageFlags;
 pub use ram::{Direction, Ram, RamError};
+pub use watch::{PageKeeper, WriteWatch, pages};

@@ -15,6 +15,8 @@ pub struct PageFlags {
 impl PageFlags {
     /// Translations were made from the page.
     pub const CODE: u8 = 1 << 0;
+    /// The page has not been written since a [`WriteWatch`](super::WriteWatch) began.
+    pub const CLEAN: u8 = 1 << 1;
 
     /// Flags for physical addresses below `top`.
     pub fn new(top: u64) -> Self {

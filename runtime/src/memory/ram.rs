@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
@@ -57,8 +58,10 @@ pub struct Ram {
     reservation: NonNull<u8>,
     reserved: u64,
     banks: Vec<Window>,
-    /// Says which pages were touched; RAM can later be shared or mapped copy-on-write by it.
+    /// Says which pages were touched.
     file: OwnedFd,
+    /// What is mapped in its place, from which byte on: then it says which pages were not zero at first.
+    image: OnceLock<(File, u64)>,
 }
 
 // SAFETY: the mapping lives as long as the value and is only reached through atomics or by generated
@@ -90,7 +93,7 @@ impl Ram {
         }
         .map_err(host)?;
         let reservation = NonNull::new(reservation.cast()).ok_or(host(rustix::io::Errno::NOMEM))?;
-        let ram = Self { reservation, reserved, banks: banks.to_vec(), file };
+        let ram = Self { reservation, reserved, banks: banks.to_vec(), file, image: OnceLock::new() };
         ram.map_banks().map_err(host)?;
         Ok(ram)
     }
@@ -115,6 +118,44 @@ impl Ram {
         Ok(())
     }
 
+    /// Takes the contents of all banks, in a row, from `image` on byte `start`, a page boundary. A page is read
+    /// when it is first touched and copied when it is first written; the file is never written. It must stay
+    /// as it is meanwhile.
+    ///
+    /// # Errors
+    /// Fails as the host does, if RAM has an image already, or if the file is too short.
+    pub fn map_image(&self, image: &File, start: u64) -> std::io::Result<()> {
+        let bytes: u64 = self.banks.iter().map(|bank| bank.size).sum();
+        let enough =
+            start.checked_add(bytes).is_some_and(|end| image.metadata().is_ok_and(|m| end <= m.len()));
+        let kept = image.try_clone()?;
+        if !enough || !start.is_multiple_of(PAGE_SIZE) || self.image.set((kept, start)).is_err() {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        }
+        let mut offset = start;
+        for bank in &self.banks {
+            // SAFETY: the bank is a mapping of this value's own inside its reservation, and is replaced by
+            // one of the same place, length and access, whose bytes are in the file.
+            unsafe {
+                mmap(
+                    self.host(bank.base).cast(),
+                    bank.size as usize,
+                    ProtFlags::READ | ProtFlags::WRITE,
+                    MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                    image,
+                    offset,
+                )?;
+            }
+            offset += bank.size;
+        }
+        Ok(())
+    }
+
+    /// Whether RAM began as a mapped image.
+    pub fn has_image(&self) -> bool {
+        self.image.get().is_some()
+    }
+
     /// The host address of `pa`, which may be in no bank.
     fn host(&self, pa: Pa) -> *mut u8 {
         self.reservation.as_ptr().wrapping_add((GUARD + pa.0) as usize)
@@ -137,20 +178,29 @@ impl Ram {
     }
 
     /// The runs of pages that have ever been touched, in ascending order: the others are zero, and
-    /// need not be looked at. A host that does not know names everything.
+    /// need not be looked at. A host that does not know names everything. Of RAM that began as an image, the
+    /// pages that were not zero then.
     pub fn populated(&self) -> Vec<Window> {
+        match self.image.get() {
+            Some((image, start)) => self.data_of(image, *start),
+            None => self.data_of(&self.file, 0),
+        }
+    }
+
+    /// The runs of pages for which `file`, which holds the banks from byte `start` on, has data.
+    fn data_of(&self, file: impl AsFd, start: u64) -> Vec<Window> {
         let mut runs = Vec::new();
-        let mut offset = 0;
+        let mut offset = start;
         for bank in &self.banks {
             let end = offset + bank.size;
             let mut at = offset;
             while at < end {
-                let data = match seek(&self.file, SeekFrom::Data(at)) {
+                let data = match seek(file.as_fd(), SeekFrom::Data(at)) {
                     Ok(data) if data < end => data,
                     Ok(_) | Err(rustix::io::Errno::NXIO) => break,
                     Err(_) => at,
                 };
-                let hole = seek(&self.file, SeekFrom::Hole(data)).map_or(end, |hole| hole.min(end));
+                let hole = seek(file.as_fd(), SeekFrom::Hole(data)).map_or(end, |hole| hole.min(end));
                 runs.push(Window { base: bank.base + (data - offset), size: hole - data });
                 at = hole;
             }

@@ -216,6 +216,13 @@ impl SoftTables {
         }
     }
 
+    /// Takes all write entries out of every view.
+    pub fn forget_writes(&mut self) {
+        for (_, soft) in self.all_views() {
+            soft.store.fill(SoftEntry::EMPTY);
+        }
+    }
+
     /// Takes the write entries of the host page at `host_page` out of every view: its next store is
     /// noticed.
     pub fn revoke_writes(&mut self, host_page: u64) {

@@ -43,6 +43,7 @@ pub fn check(machine: &Machine, address: u64, length: usize) -> Result<Pa, NoMem
 /// Writes `bytes` at `address`, and drops what was translated from there.
 pub fn write(machine: &Machine, address: u64, bytes: &[u8]) -> Result<(), NoMemory> {
     let pa = check(machine, address, bytes.len())?;
+    machine.write_watch.before_write(&machine.pages, pa, bytes.len() as u64);
     machine.ram.write(pa, bytes).ok_or(NoMemory(address))?;
     machine.written(pa, bytes.len() as u64);
     Ok(())

@@ -10,6 +10,14 @@ use std::path::Path;
 /// # Errors
 /// Fails if the host refuses; what was there before is then still there.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, |file| file.write_all(bytes))
+}
+
+/// As [`write()`], with what `fill` puts into the file, which is empty.
+///
+/// # Errors
+/// As [`write()`], and if `fill` fails.
+pub fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match std::fs::metadata(path) {
         Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -24,7 +32,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let permissions = Permissions::from_mode(0o666);
     let mut aside =
         tempfile::Builder::new().prefix(".myvmm-").permissions(permissions).tempfile_in(directory)?;
-    aside.write_all(bytes)?;
+    fill(aside.as_file_mut())?;
     aside.as_file().sync_all()?;
     aside.persist(path).map_err(|error| error.error)?;
     // The rename itself must reach the disk too.

@@ -1,7 +1,8 @@
 //! The container: parts with a name, a version, a length and a checksum, in a row.
 //!
 //! ```text
-//! file    magic "MYVMMSNP", format version (u32), parts, the part `end`
+//! file    head, what the part `ram image` describes or nothing, parts, the part `end`
+//! head    magic "MYVMMSNP", format version (u32), where the parts begin (u64), CRC-32 (u32) of these fields
 //! part    kind (16 bytes, padded with zeros), version (u16), encoding (u16: 0 plain, 1 LZ4 block),
 //!         stored length (u64), plain length (u64), CRC-32 (u32) of all these fields and the bytes,
 //!         the stored bytes
@@ -11,17 +12,26 @@
 //! All numbers are little-endian. Every byte of the file is under a checksum or compared with a
 //! constant, so no flipped byte passes.
 
-use crate::persist::Persist;
-use crate::wire::{self, WireError};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use crate::persist::{DeviceState, Persist};
+use crate::wire;
 
 const MAGIC: &[u8; 8] = b"MYVMMSNP";
-const FORMAT: u32 = 1;
+/// The version of the format that is written and read.
+pub const FORMAT: u32 = 2;
+/// Bytes of the head.
+pub const HEAD: u64 = 8 + 4 + 8 + 4;
 const KIND_BYTES: usize = 16;
 const FIELDS_BYTES: usize = KIND_BYTES + 2 + 2 + 8 + 8;
-const HEAD_BYTES: usize = FIELDS_BYTES + 4;
+const PART_HEAD_BYTES: usize = FIELDS_BYTES + 4;
 const END: &str = "end";
 /// The most bytes of a part: larger things are cut into several.
 const MAX_PART: u64 = 256 << 20;
+/// The most bytes of all parts of a machine, beside its RAM image: more than the largest machine compressed.
+const MAX_PARTS: u64 = 64 << 30;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +81,9 @@ pub enum SnapshotError {
         /// The part.
         part: String,
     },
+    /// The host does not give the file's contents.
+    #[error("the snapshot cannot be read")]
+    Unreadable(#[source] io::Error),
     /// A part is there that nothing reads.
     #[error("the snapshot has a part `{part}` that does not belong to this machine")]
     Unknown {
@@ -87,16 +100,18 @@ enum Encoding {
     Lz4 = 1,
 }
 
-/// Makes the bytes of a snapshot.
+/// The head of a file whose parts begin at `parts`.
+pub fn head(parts: u64) -> Vec<u8> {
+    let mut head = [&MAGIC[..], &FORMAT.to_le_bytes(), &parts.to_le_bytes()].concat();
+    head.extend(crc32fast::hash(&head).to_le_bytes());
+    head
+}
+
+/// Makes the parts of a snapshot.
+#[derive(Default)]
 pub struct Writer {
     bytes: Vec<u8>,
     parts: u64,
-}
-
-impl Default for Writer {
-    fn default() -> Self {
-        Self { bytes: [&MAGIC[..], &FORMAT.to_le_bytes()].concat(), parts: 0 }
-    }
 }
 
 impl Writer {
@@ -104,6 +119,11 @@ impl Writer {
     pub fn save<P: Persist>(&mut self, part: &mut P) {
         let state = wire::encode(&part.save());
         self.add(P::KIND, P::VERSION, &state);
+    }
+
+    /// Adds a device, which is paused.
+    pub fn save_device(&mut self, device: &dyn DeviceState) {
+        self.add(device.kind(), device.version(), &device.save());
     }
 
     /// Adds a part, compressed if that makes it smaller.
@@ -126,11 +146,16 @@ impl Writer {
         self.parts += 1;
     }
 
-    /// The whole file.
-    pub fn finish(mut self) -> Vec<u8> {
+    /// All parts, as they follow whatever else is in the file.
+    pub fn parts(mut self) -> Vec<u8> {
         let parts = self.parts;
         self.add(END, 1, &parts.to_le_bytes());
         self.bytes
+    }
+
+    /// The whole of a file that has only parts.
+    pub fn finish(self) -> Vec<u8> {
+        [head(HEAD), self.parts()].concat()
     }
 }
 
@@ -148,34 +173,100 @@ struct Part {
     plain: Vec<u8>,
 }
 
-/// Takes a snapshot apart. All of it is checked before any of it is used.
+/// What is known of a part without unpacking its meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartFacts {
+    /// Its name.
+    pub kind: String,
+    /// The version of what it holds.
+    pub version: u16,
+    /// Bytes in the file.
+    pub stored: u64,
+    /// Bytes unpacked.
+    pub plain: u64,
+}
+
+/// Takes a snapshot apart. All parts are checked before any of them is used.
 pub struct Reader {
     parts: Vec<Part>,
+    /// Where in the file the parts begin.
+    start: u64,
+    facts: Vec<PartFacts>,
 }
 
 impl Reader {
-    /// Checks the container.
+    /// Checks a file that has only parts.
     ///
     /// # Errors
     /// Refuses all but whole, undamaged snapshots of this format.
     pub fn new(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let Some(rest) = bytes.strip_prefix(MAGIC) else { return Err(SnapshotError::Foreign) };
-        let truncated = || SnapshotError::Truncated { place: "in its head".into() };
-        let (format, mut rest) = rest.split_first_chunk().ok_or_else(truncated)?;
-        let found = u32::from_le_bytes(*format);
-        if found != FORMAT {
-            return Err(SnapshotError::Format { found });
+        let start = parts_start(bytes)?;
+        match bytes.split_at_checked(HEAD as usize) {
+            Some((_, parts)) if start == HEAD => Self::of_parts(parts, start),
+            _ => Err(damaged("head", "the parts begin elsewhere")),
         }
-        let mut parts: Vec<Part> = Vec::new();
+    }
+
+    /// Checks the parts of a file, which may begin with a RAM image. That is checked by whoever maps it.
+    ///
+    /// # Errors
+    /// Refuses files that the host does not read, and all but whole, undamaged snapshots of this format.
+    pub fn open(file: &File) -> Result<Self, SnapshotError> {
+        let length = file.metadata().map_err(SnapshotError::Unreadable)?.len();
+        let mut head = vec![0; length.min(HEAD) as usize];
+        file.read_exact_at(&mut head, 0).map_err(SnapshotError::Unreadable)?;
+        let start = parts_start(&head)?;
+        let bytes = length
+            .checked_sub(start)
+            .ok_or_else(|| SnapshotError::Truncated { place: "before its parts".into() })?;
+        if start < HEAD || bytes > MAX_PARTS {
+            return Err(damaged("head", "the parts begin elsewhere"));
+        }
+        let mut parts = vec![0; bytes as usize];
+        file.read_exact_at(&mut parts, start).map_err(SnapshotError::Unreadable)?;
+        Self::of_parts(&parts, start)
+    }
+
+    /// Checks parts without a file around them.
+    ///
+    /// # Errors
+    /// Refuses all but whole, undamaged ones.
+    pub fn of_parts(bytes: &[u8], start: u64) -> Result<Self, SnapshotError> {
+        let (mut parts, mut facts): (Vec<Part>, Vec<PartFacts>) = Default::default();
+        let mut rest = bytes;
         loop {
             let (part, after) = read_part(rest, parts.last())?;
+            let stored = (rest.len() - after.len() - PART_HEAD_BYTES) as u64;
             rest = after;
             if part.kind == END {
                 check_end(&part, parts.len(), rest)?;
-                return Ok(Self { parts });
+                return Ok(Self { parts, start, facts });
             }
+            let (kind, version, plain) = (part.kind.clone(), part.version, part.plain.len() as u64);
+            facts.push(PartFacts { kind, version, stored, plain });
             parts.push(part);
         }
+    }
+
+    /// Where in the file the parts begin.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The parts that the file has, in order.
+    pub fn facts(&self) -> &[PartFacts] {
+        &self.facts
+    }
+
+    /// Restores a device, which is paused, and takes its part out.
+    ///
+    /// # Errors
+    /// Refuses a part that is missing, has another version or does not fit.
+    pub fn restore_device(&mut self, device: &dyn DeviceState) -> Result<(), SnapshotError> {
+        let kind = device.kind();
+        let plain = self.take(kind, device.version())?;
+        let plain = plain.ok_or_else(|| SnapshotError::Missing { part: kind.into() })?;
+        device.restore(&plain).map_err(|error| damaged(kind, &error.to_string()))
     }
 
     /// Restores a part of a machine, and takes it out.
@@ -184,9 +275,7 @@ impl Reader {
     /// Refuses a part that is missing, has another version or does not fit.
     pub fn restore<P: Persist>(&mut self, part: &mut P) -> Result<(), SnapshotError> {
         let state = self.decode(P::KIND, P::VERSION)?;
-        let damaged =
-            |error: P::Error| SnapshotError::Damaged { part: P::KIND.into(), reason: error.to_string() };
-        part.restore(state).map_err(damaged)
+        part.restore(state).map_err(|error| damaged(P::KIND, &error.to_string()))
     }
 
     /// The value that part `kind` holds, which is taken out.
@@ -200,9 +289,7 @@ impl Reader {
     ) -> Result<T, SnapshotError> {
         let plain = self.take(kind, version)?;
         let missing = || SnapshotError::Missing { part: kind.into() };
-        let damaged =
-            |error: WireError| SnapshotError::Damaged { part: kind.into(), reason: error.to_string() };
-        wire::decode(&plain.ok_or_else(missing)?).map_err(damaged)
+        wire::decode(&plain.ok_or_else(missing)?).map_err(|error| damaged(kind, &error.to_string()))
     }
 
     /// Takes out the first part of this kind.
@@ -230,12 +317,34 @@ impl Reader {
     }
 }
 
+/// Why a part is not what it says.
+pub(crate) fn damaged(part: &str, reason: &str) -> SnapshotError {
+    SnapshotError::Damaged { part: part.into(), reason: reason.into() }
+}
+
+/// Checks the head of a file; gives where its parts begin.
+fn parts_start(bytes: &[u8]) -> Result<u64, SnapshotError> {
+    let Some(rest) = bytes.strip_prefix(MAGIC) else { return Err(SnapshotError::Foreign) };
+    let truncated = || SnapshotError::Truncated { place: "in its head".into() };
+    let (format, rest) = rest.split_first_chunk().ok_or_else(truncated)?;
+    let found = u32::from_le_bytes(*format);
+    if found != FORMAT {
+        return Err(SnapshotError::Format { found });
+    }
+    let (start, rest) = rest.split_first_chunk().ok_or_else(truncated)?;
+    let (sum, _) = rest.split_first_chunk().ok_or_else(truncated)?;
+    if crc32fast::hash(&bytes[..(HEAD - 4) as usize]).to_le_bytes() != *sum {
+        return Err(SnapshotError::Checksum { part: "head".into() });
+    }
+    Ok(u64::from_le_bytes(*start))
+}
+
 fn read_part<'a>(bytes: &'a [u8], before: Option<&Part>) -> Result<(Part, &'a [u8]), SnapshotError> {
     let truncated = || {
         let place = before.map_or("in its first part".into(), |part| format!("after part `{}`", part.kind));
         SnapshotError::Truncated { place }
     };
-    let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or_else(truncated)?;
+    let (head, rest) = bytes.split_first_chunk::<PART_HEAD_BYTES>().ok_or_else(truncated)?;
     let (fields, sum) = head.split_at(FIELDS_BYTES);
     let number = |range: std::ops::Range<usize>| {
         fields[range].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
@@ -254,7 +363,7 @@ fn read_part<'a>(bytes: &'a [u8], before: Option<&Part>) -> Result<(Part, &'a [u
 }
 
 fn unpack(part: &str, encoding: u64, stored: &[u8], length: u64) -> Result<Vec<u8>, SnapshotError> {
-    let damaged = |reason: &str| SnapshotError::Damaged { part: part.into(), reason: reason.into() };
+    let damaged = |reason| damaged(part, reason);
     if length > MAX_PART {
         return Err(damaged("it is too large"));
     }
@@ -268,7 +377,7 @@ fn unpack(part: &str, encoding: u64, stored: &[u8], length: u64) -> Result<Vec<u
 }
 
 fn check_end(end: &Part, parts: usize, rest: &[u8]) -> Result<(), SnapshotError> {
-    let damaged = |reason: &str| SnapshotError::Damaged { part: END.into(), reason: reason.into() };
+    let damaged = |reason| damaged(END, reason);
     if end.plain != (parts as u64).to_le_bytes() {
         return Err(damaged("the number of parts is another"));
     }

@@ -77,6 +77,7 @@ impl Vcpu {
         match stub {
             Stub::Find => return self.way_on(None),
             Stub::Join => return self.way_on(Some(args[0])),
+            Stub::Recheck => return self.recheck(),
             Stub::Retarget => return self.retarget(Va(args[0])),
             _ => {}
         }

@@ -145,6 +145,7 @@ impl Vcpu {
         self.statistics.soft_misses += 1;
         self.check_alignment(access, va, Intent::Store)?;
         let to = self.translate(va, Intent::Store).map_err(|e| self.raise(e))?;
+        self.machine.write_watch.before_write(&self.machine.pages, to.pa, access.bytes());
         if self.machine.ram.store(to.pa, access.bytes(), self.swap(access, value)).is_some() {
             self.grant(va, to);
             return self.notice_store(to.pa, access.bytes());
@@ -243,6 +244,7 @@ impl Vcpu {
             return Ok(0);
         }
         let value = self.swap(access, value);
+        self.machine.write_watch.before_write(&self.machine.pages, to.pa, access.bytes());
         let ram = &self.machine.ram;
         match ram.compare_exchange(to.pa, access.bytes(), self.cpu.link_value, value) {
             Some(done) => {
@@ -284,6 +286,10 @@ impl crate::machine::Machine {
 }
 
 impl WriteNotice for crate::machine::Machine {
+    fn writing(&self, pa: Pa, bytes: u64) {
+        self.write_watch.before_write(&self.pages, pa, bytes);
+    }
+
     fn written(&self, pa: Pa, bytes: u64) {
         // Who does not see these bytes when it reads them for code has set the page's flag before: see
         // `Machine::watch_code_page`.

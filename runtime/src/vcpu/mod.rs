@@ -1,6 +1,7 @@
 //! One vCPU: its registers, its TLB, and what its instructions do beyond registers. Each file has one
 //! concern; `run` is the loop that drives them.
 
+mod check;
 mod cp0;
 mod enter;
 mod exception;
@@ -245,6 +246,11 @@ impl Vcpu {
             None => self.soft.flush_all(),
         }
         self.code_pages_seen = count;
+    }
+
+    /// Gives up all write entries: the pages have become clean.
+    pub(crate) fn forget_writes(&mut self) {
+        self.soft.forget_writes();
     }
 
     /// The address after the current instruction. In a delay slot it is not known: what goes on works

@@ -15,6 +15,7 @@ const MAX_TICKS: u64 = 1 << 62;
 /// The state of a vCPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VcpuState {
+    started: bool,
     gpr: [u64; 32],
     fpr: [u64; 32],
     pc: u64,
@@ -28,9 +29,32 @@ pub struct VcpuState {
     /// EntryHi, PageMask and both EntryLo of each TLB entry.
     tlb: Vec<(u64, u64, [u64; 2])>,
     count_offset: u32,
+    count_read: u32,
     deadline: Option<u64>,
     retired: u64,
     idle: u64,
+}
+
+impl VcpuState {
+    /// Whether it is out of reset.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// The program counter.
+    pub fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    /// The general registers.
+    pub fn registers(&self) -> &[u64; 32] {
+        &self.gpr
+    }
+
+    /// The registers of coprocessor 0 by name.
+    pub fn cp0(&self) -> &[(String, u64)] {
+        &self.cp0
+    }
 }
 
 /// Why a state does not fit a vCPU.
@@ -54,7 +78,7 @@ pub enum VcpuStateError {
 
 impl Persist for Vcpu {
     const KIND: &'static str = "vcpu";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
     type State = VcpuState;
     type Error = VcpuStateError;
 
@@ -63,6 +87,7 @@ impl Persist for Vcpu {
         let cpu = &self.cpu;
         let linked = cpu.link_address != Cpu::NO_LINK;
         VcpuState {
+            started: self.started,
             gpr: cpu.gpr,
             fpr: cpu.fpr,
             pc: cpu.pc,
@@ -73,6 +98,7 @@ impl Persist for Vcpu {
             link: linked.then_some((cpu.link_address, cpu.link_value)),
             tlb: self.tlb.entries().iter().map(|e| (e.hi, e.mask, e.lo)).collect(),
             count_offset: self.count_offset,
+            count_read: self.count_read,
             deadline: self.deadline,
             retired: self.retired(),
             idle: self.idle,
@@ -85,6 +111,7 @@ impl Persist for Vcpu {
             let register = Cp0::ALL.iter().find(|r| r.row().name == name);
             self.cpu.set_cp0(*register.ok_or_else(|| VcpuStateError::Register(name.clone()))?, *value);
         }
+        self.started = state.started;
         self.cpu.gpr = state.gpr;
         self.cpu.gpr[0] = 0;
         self.cpu.fpr = state.fpr;
@@ -94,9 +121,10 @@ impl Persist for Vcpu {
         for (index, (hi, mask, lo)) in state.tlb.into_iter().enumerate() {
             self.tlb.write(index, Entry { hi, mask, lo });
         }
-        self.count_offset = state.count_offset;
+        (self.count_offset, self.count_read) = (state.count_offset, state.count_read);
         self.machine.set_count_offset(state.count_offset);
         self.deadline = state.deadline;
+        self.set_alarm_clock();
         (self.granted, self.idle) = (state.retired, state.idle);
         self.cpu.budget = 0;
         // Status gives the mode, and FCSR the host's rounding.

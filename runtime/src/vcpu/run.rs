@@ -10,6 +10,7 @@ use translator::exception::{Exception, Intent};
 use translator::interp::{self, Site};
 use translator::mode::Mode;
 
+use super::check::SELF_CHECK;
 use super::jit::Policy;
 use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
@@ -189,6 +190,9 @@ impl Vcpu {
             let others = machine.control.vcpus() > 1;
             let _running = others.then(|| machine.run_code());
             self.refresh_writes();
+            if block.is_checked {
+                self.wait_until_fresh(&block);
+            }
             let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
             self.paid = Paid::Before(Va(self.cpu.pc));
             let (count, result) = match block.end {
@@ -312,7 +316,9 @@ impl Vcpu {
             self.refresh_writes();
             let page = key.pa.page();
             let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
-            let block = Arc::new(Block::decode(key, va, self.machine.model, word));
+            let mut block = Block::decode(key, va, self.machine.model, word);
+            block.is_checked = SELF_CHECK && self.machine.ram.contains(key.pa, block.bytes());
+            let block = Arc::new(block);
             self.trace_plans(&block);
             self.statistics.decoded += 1;
             // If anyone wrote to a code page meanwhile, the bytes may be old or the watch be over.

@@ -99,7 +99,7 @@ impl Vcpu {
 
     /// The physical address of code that runs at `va`, and its segment as a mode bit. Nothing is fetched
     /// for it: what the TLB has lost meanwhile needs no patch.
-    fn running_place(&self, va: Va) -> Option<(Pa, Mode)> {
+    pub(super) fn running_place(&self, va: Va) -> Option<(Pa, Mode)> {
         match classify(va, self.cpu.mode) {
             Segment::Unmapped(pa) => Some((pa, Mode::empty())),
             Segment::Mapped => {

@@ -51,7 +51,7 @@ impl Vcpu {
             Stub::NeedFpu => return Err(self.refuse_fpu()),
             Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
             Stub::WriteFloatControl => self.write_float_control(immediate, args[0] as u32)?,
-            Stub::Find | Stub::Retarget | Stub::Join => {
+            Stub::Find | Stub::Retarget | Stub::Recheck | Stub::Join => {
                 unreachable!("no instruction has a stub between blocks")
             }
         }

@@ -22,6 +22,23 @@ pub(super) const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntr
 const PAGE_IN_REGION: i32 = 0x0fff_f000;
 
 impl Emitter<'_> {
+    /// A checked block compares the bytes that it was made from with RAM.
+    pub(super) fn check_bytes(&mut self) {
+        if !self.block.is_checked {
+            return;
+        }
+        let changed = self.defer(Slow::Recheck, None);
+        self.asm.load(reg::RAX, CPU, frame::RAM_BASE);
+        self.move_constant(self.block.key.pa.0, reg::RCX);
+        self.asm.alu(Alu::Add, reg::RAX, reg::RCX);
+        let is_big = self.mode().contains(Mode::BIG_ENDIAN);
+        for (index, step) in self.block.steps.iter().enumerate() {
+            let raw = if is_big { step.word.swap_bytes() } else { step.word };
+            self.asm.cmp32_memory_imm(reg::RAX, 4 * index as i32, raw as i32);
+            self.asm.jump_if(Cond::NotEqual, changed);
+        }
+    }
+
     /// The entry of the block: a profiled one counts its runs, and a counted one pays for all its steps
     /// at once. Gives the label of the way out if that is too much.
     pub(super) fn enter(&mut self) -> Option<Label> {

@@ -77,6 +77,8 @@ enum Slow {
     NeedFpu,
     /// An interrupt is pending.
     Interrupt,
+    /// Memory differs from the block's bytes.
+    Recheck,
     /// The target in rcx is not the one that the jump was patched for.
     Retarget,
     /// The alarm is raised on the way to an address.
@@ -149,6 +151,7 @@ impl Emitter<'_> {
         // A dropped block's entry is overwritten by a jump, which must not reach into another step.
         const ENTRY_BYTES: usize = 8;
         self.mark(Part::Entry);
+        self.check_bytes();
         let budget = self.enter();
         self.nodes(0, self.straight_end());
         self.mark(Part::End);
@@ -384,6 +387,10 @@ impl Emitter<'_> {
                 self.asm.trap();
             }
             Slow::Interrupt => self.call_stub(Stub::Interrupt, 0, place),
+            Slow::Recheck => {
+                self.call_stub(Stub::Recheck, 0, place);
+                self.asm.trap();
+            }
             Slow::Retarget => {
                 self.asm.mov(reg::RAX, reg::RCX);
                 self.call_stub(Stub::Retarget, 0, place);

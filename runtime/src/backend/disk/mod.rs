@@ -117,12 +117,18 @@ pub enum DiskError {
 #[derive(Clone)]
 pub struct SharedDisk {
     disk: Arc<dyn Disk>,
+    image: Option<Arc<Image>>,
 }
 
 impl SharedDisk {
     /// A disk that others can share.
     pub fn new(disk: Box<dyn Disk>) -> Self {
-        Self { disk: disk.into() }
+        Self { disk: disk.into(), image: None }
+    }
+
+    /// The image behind the disk, if it was opened from one.
+    pub fn image(&self) -> Option<&Image> {
+        self.image.as_deref()
     }
 
     /// Opens an image and locks it against other processes.
@@ -130,6 +136,10 @@ impl SharedDisk {
     /// # Errors
     /// Refuses what is no image, or is in use.
     pub fn open(image: &Image) -> Result<Self, DiskError> {
+        Ok(Self { image: Some(Arc::new(image.clone())), ..Self::open_content(image)? })
+    }
+
+    fn open_content(image: &Image) -> Result<Self, DiskError> {
         let read_only = image.read_only || image.snapshot;
         let file = open_file(&image.file, read_only)?;
         // A guest could write what makes a raw image look like another, so it is never guessed.

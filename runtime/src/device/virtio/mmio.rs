@@ -190,10 +190,10 @@ impl Transport {
     }
 
     /// The transport as it goes onto a bus, interrupting through `line`.
-    pub fn wire(self, line: IrqLine) -> Arc<Self> {
+    pub fn wire(self: Arc<Self>, line: IrqLine) -> Arc<Self> {
         // The transport is given away here, so there is no second wire.
         let _ = self.shared.interrupt.line.set(line);
-        Arc::new(self)
+        self
     }
 
     fn check(&self, state: &State) -> Result<(), StateError> {
@@ -209,6 +209,27 @@ impl Transport {
             return Err(StateError::Unfit(format!("a {:?} device has another number of queues", self.kind)));
         }
         Ok(())
+    }
+
+    /// Lets requests in hand come to their end. Until [`Transport::resume`] the device neither touches RAM nor
+    /// interrupts of its own accord; the registers still answer.
+    pub fn pause(&self) {
+        let mut live = lock(&self.shared.live);
+        if !live.paused {
+            self.shared.quiesce(&mut live);
+        }
+        live.paused = true;
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        let mut live = lock(&self.shared.live);
+        if live.paused && live.running {
+            live.device.resume();
+        }
+        live.paused = false;
+        drop(live);
+        self.shared.wake();
     }
 
     fn read_register(&self, register: Register) -> u32 {
@@ -401,25 +422,6 @@ impl DeviceState for Transport {
 
     fn version(&self) -> u16 {
         1
-    }
-
-    /// The registers still answer.
-    fn pause(&self) {
-        let mut live = lock(&self.shared.live);
-        if !live.paused {
-            self.shared.quiesce(&mut live);
-        }
-        live.paused = true;
-    }
-
-    fn resume(&self) {
-        let mut live = lock(&self.shared.live);
-        if live.paused && live.running {
-            live.device.resume();
-        }
-        live.paused = false;
-        drop(live);
-        self.shared.wake();
     }
 
     fn save(&self) -> Vec<u8> {

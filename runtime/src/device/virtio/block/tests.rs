@@ -311,6 +311,8 @@ fn many_requests_are_in_flight_and_come_back_when_all_is_quiet() {
 struct Heard(Mutex<BTreeSet<u64>>);
 
 impl WriteNotice for Heard {
+    fn writing(&self, _pa: Pa, _bytes: u64) {}
+
     fn written(&self, pa: Pa, bytes: u64) {
         self.0.lock().unwrap().extend(pa.0 >> 12..=(pa.0 + bytes - 1) >> 12);
     }

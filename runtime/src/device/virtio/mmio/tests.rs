@@ -71,7 +71,7 @@ impl Bench {
         let dma = memory();
         let wire = Arc::new(Wire::default());
         let transport = Transport::new(Box::new(Echo), dma.clone()).unwrap();
-        let transport = transport.wire(IrqLine::new(wire.clone(), 0));
+        let transport = Arc::new(transport).wire(IrqLine::new(wire.clone(), 0));
         Self { transport, wire, driver: Driver::new(&dma, 0, 8) }
     }
 
@@ -169,7 +169,7 @@ fn a_restored_device_goes_on() {
     let wire = Arc::new(Wire::default());
     let other = Transport::new(Box::new(Echo), bench.transport.dma.clone()).unwrap();
     bench.transport.reset();
-    (bench.transport, bench.wire) = (other.wire(IrqLine::new(wire.clone(), 0)), wire);
+    (bench.transport, bench.wire) = (Arc::new(other).wire(IrqLine::new(wire.clone(), 0)), wire);
     bench.transport.restore(&state).unwrap();
     assert_eq!(bench.transport.save(), state);
     bench.echo(2);

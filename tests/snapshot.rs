@@ -1,0 +1,274 @@
+//! Snapshots of whole machines: what goes on from one, and what is refused. The guest is a kernel of a few
+//! instructions that prints back what is typed.
+
+mod host;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use host::guest::{self, Guest};
+use host::{myvmm, text};
+use runtime::device::uart::SerialInput;
+use runtime::machine::Ending;
+use runtime::vcpu::Engine;
+use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
+use runtime::vm::{Config, Handle, Vm};
+
+const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
+const PATIENCE: Duration = Duration::from_secs(30);
+const RAM: u64 = 2 << 20;
+
+/// What a guest has printed.
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Printed {
+    fn text(&self) -> String {
+        text(&self.0.lock().unwrap())
+    }
+}
+
+fn config(kernel: &Path, engine: Engine) -> Config {
+    Config {
+        kernel: kernel.into(),
+        initrd: None,
+        command_line: String::new(),
+        ram: RAM,
+        vcpus: 2,
+        model: &translator::model::MIPS64R2,
+        engine,
+        counted: false,
+        profiled: false,
+        trace: None,
+        disks: Vec::new(),
+        cards: Vec::new(),
+    }
+}
+
+/// A machine that runs.
+struct Running {
+    printed: Printed,
+    input: SerialInput,
+    snapshots: Snapshots,
+    handle: Handle,
+    thread: JoinHandle<Ending>,
+}
+
+impl Running {
+    fn new(build: impl FnOnce(Box<dyn Write + Send>) -> Vm) -> Self {
+        let printed = Printed::default();
+        let vm = build(Box::new(printed.clone()));
+        let (input, snapshots, handle) = (vm.serial_input(), vm.snapshots(), vm.handle());
+        let thread = thread::spawn(move || vm.run().unwrap().0);
+        Self { printed, input, snapshots, handle, thread }
+    }
+
+    fn boot(guest: &Guest, engine: Engine) -> Self {
+        let running = Self::new(|output| Vm::build(&config(guest.path(), engine), output).unwrap());
+        running.expect(guest::GREETING);
+        running
+    }
+
+    fn restore(file: &Path, engine: Engine) -> Self {
+        Self::new(|output| Vm::restore(&config(Path::new("none"), engine), file, output).unwrap())
+    }
+
+    fn expect(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.printed.text().ends_with(text) {
+            assert!(begun.elapsed() < PATIENCE, "no `{text}` at the end of `{}`", self.printed.text());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Types `keys`, which the guest prints back, but for those that mean something to it.
+    fn talk(&self, keys: &str) {
+        self.input.push(keys.as_bytes()).unwrap();
+        self.expect(keys);
+    }
+
+    fn power_off(self) {
+        self.input.push(&[guest::POWER_OFF]).unwrap();
+        assert_eq!(self.thread.join().unwrap(), Ending::PowerOff);
+    }
+
+    fn quit(self) {
+        self.handle.quit();
+        self.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_machine_goes_on_under_any_engine() {
+    let directory = tempfile::tempdir().unwrap();
+    let guest = Guest::monitor();
+    for (from, to) in ENGINES.into_iter().flat_map(|from| ENGINES.map(|to| (from, to))) {
+        for form in [Form::Mapped, Form::Compressed] {
+            let file = directory.path().join("a.snap");
+            let first = Running::boot(&guest, from);
+            first.talk("abc");
+            first.snapshots.save(&file, &form).unwrap();
+            first.talk("still");
+            let second = Running::restore(&file, to);
+            let third = Running::restore(&file, to);
+            second.talk("xyz");
+            third.talk("black");
+            first.quit();
+            assert_eq!(second.printed.text(), "xyz");
+            second.power_off();
+            third.power_off();
+        }
+    }
+}
+
+#[test]
+fn incremental_snapshots_stand_on_their_parents() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let running = Running::boot(&Guest::monitor(), Engine::Auto);
+    let early = running.snapshots.save(&at("0"), &Form::Since(at("none")));
+    assert!(matches!(early, Err(SaveError::Parent { .. })), "{early:?}");
+    running.snapshots.save(&at("1"), &Form::Mapped).unwrap();
+    running.talk("eins");
+    running.snapshots.save(&at("2"), &Form::Since(at("1"))).unwrap();
+    let stranger = running.snapshots.save(&at("0"), &Form::Since(at("1")));
+    assert!(matches!(stranger, Err(SaveError::Stranger(_))), "{stranger:?}");
+    running.quit();
+    let again = Running::restore(&at("2"), Engine::Jit);
+    again.talk("zwei");
+    again.snapshots.save(&at("3"), &Form::Since(at("2"))).unwrap();
+    again.quit();
+    let last = Running::restore(&at("3"), Engine::Interpreter);
+    last.talk("fuenf");
+    last.power_off();
+    fs::copy(at("3"), at("1")).unwrap();
+    let output = myvmm(["run", "--restore"]).arg(at("2")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is another snapshot than it was"), "{}", text(&output.stderr));
+}
+
+/// A snapshot of a machine with little in it.
+fn sample(form: &Form) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.snap");
+    let running = Running::boot(&Guest::monitor(), Engine::Auto);
+    running.snapshots.save(&file, form).unwrap();
+    running.quit();
+    fs::read(file).unwrap()
+}
+
+/// What `myvmm inspect --verify` does with the file; gives what is said.
+fn refusal(file: &Path) -> Option<String> {
+    let said = |error: &dyn std::error::Error| match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    match Opened::new(file) {
+        Ok(mut opened) => opened.verify().err().map(|error| said(&error)),
+        Err(error) => Some(said(&error)),
+    }
+}
+
+#[test]
+fn every_truncation_and_every_flipped_byte_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bad.snap");
+    for form in [Form::Compressed, Form::Mapped] {
+        let good = sample(&form);
+        fs::write(&file, &good).unwrap();
+        assert_eq!(refusal(&file), None);
+        // Every byte of the parts; of an image in front of them, a few will do.
+        let parts = good.len() % 0x1000;
+        let is_tested = |at: &usize| at + parts >= good.len() || *at < 64 || at.is_multiple_of(4099);
+        let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
+        for at in (0..good.len()).filter(is_tested) {
+            open.write_all_at(&[good[at] ^ 1 << (at % 8)], at as u64).unwrap();
+            let said = refusal(&file).unwrap_or_else(|| panic!("byte {at} of {} was changed", good.len()));
+            let names = ["part `", "head", "no snapshot", "format", "truncated", "ram image"];
+            assert!(names.iter().any(|name| said.contains(name)), "{said}");
+            open.write_all_at(&good[at..=at], at as u64).unwrap();
+        }
+        for length in (0..good.len()).rev().filter(is_tested) {
+            open.set_len(length as u64).unwrap();
+            assert!(refusal(&file).is_some(), "{length} of {} bytes", good.len());
+        }
+    }
+}
+
+#[test]
+fn the_command_line_refuses_what_is_damaged_with_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.snap");
+    let good = sample(&Form::Mapped);
+    fs::write(&file, &good).unwrap();
+    let shown = myvmm(["inspect", "--verify", "--format", "json"]).arg(&file).output().unwrap();
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+    let facts: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(facts["ram_bytes"], RAM);
+    assert_eq!(facts["vcpus"].as_array().unwrap().len(), 2);
+    for (at, part) in [
+        (3, "no snapshot"),
+        (0x10_0000, "ram image"),
+        (good.len() - 1, "`end`"),
+        (good.len() - 200, "part `"),
+    ] {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&file, bad).unwrap();
+        for command in [&["run", "--restore"][..], &["inspect", "--verify"]] {
+            let output = myvmm(command).arg(&file).output().unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(part) && said.lines().count() == 1, "{at}: {said}");
+        }
+    }
+}
+
+/// A full disk is played by a limit on the length of files, which holds for the whole process, and so gets one of
+/// its own.
+#[test]
+fn a_full_disk_leaves_the_old_snapshot_and_the_guest() {
+    const ALONE: &str = "MYVMM_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return save_to_a_full_disk();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_full_disk_leaves_the_old_snapshot_and_the_guest"]).env(ALONE, "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+fn save_to_a_full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.snap");
+    let running = Running::boot(&Guest::monitor(), Engine::Auto);
+    running.snapshots.save(&file, &Form::Mapped).unwrap();
+    let before = fs::read(&file).unwrap();
+    // Caught, the signal is an error of the write.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).unwrap();
+    let limit = rustix::process::Rlimit { current: Some(1 << 20), maximum: None };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+    let failed = running.snapshots.save(&file, &Form::Mapped);
+    assert!(matches!(failed, Err(SaveError::Host(_))), "{failed:?}");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "something is left behind");
+    running.talk("still");
+    running.power_off();
+}
