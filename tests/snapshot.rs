@@ -47,6 +47,7 @@ impl Printed {
 
 fn config(kernel: &Path, engine: Engine) -> Config {
     Config {
+        name: "test".to_owned(),
         kernel: kernel.into(),
         initrd: None,
         command_line: String::new(),
