@@ -22,8 +22,8 @@ pub const SUITE: &str = "bookworm";
 const LAYOUT: u32 = 1;
 
 /// The modules in the initramfs; what they need comes along.
-const MODULES: [&str; 6] =
-    ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4"];
+const MODULES: [&str; 7] =
+    ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4"];
 /// Those of them loaded at boot if the machine has virtio devices; the kernel asks for ext4 itself.
 const MODULES_AT_BOOT: [&str; 5] =
     ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng"];
