@@ -59,6 +59,9 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    /// A directory in which the control socket may have snapshots written
+    #[arg(long, value_name = "DIRECTORY")]
+    snapshots: Option<PathBuf>,
     /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
     #[arg(short = 's', long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
@@ -127,6 +130,7 @@ impl MachineOptions {
         needs.readable.extend(config.initrd.clone());
         needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
+        needs.writable.extend(self.snapshots.clone());
         needs.writable.extend(address.directory().map(Path::to_owned));
         for card in &config.cards {
             match &card.link {
