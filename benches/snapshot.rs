@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use image::{Flavour, Request, Silent};
+use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::snapshots::Form;
 use runtime::vm::{Config, Vm};
@@ -53,6 +54,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
         ram: 1 << 30,
         vcpus: 1,
         model: &translator::model::MIPS64R2,
+        schedule: Schedule::Threads,
         engine: Engine::Auto,
         counted: false,
         profiled: false,

@@ -52,9 +52,10 @@ impl DeviceOptions {
         disks.collect::<Result<_, _>>().map_err(Refused::because)
     }
 
-    /// The network cards: those that were asked for, or one on the user network if nothing was said.
-    pub fn cards(&self) -> Vec<Card> {
-        if self.cards.is_empty() {
+    /// The network cards: those that were asked for, or, if nothing was said, one on the user network where the
+    /// machine is `usual`.
+    pub fn cards(&self, usual: bool) -> Vec<Card> {
+        if self.cards.is_empty() && usual {
             return vec![Card { mac: None, link: Link::User(user::Options::default()) }];
         }
         let cards = self.cards.iter().filter_map(|choice| match choice {

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use image::root::{DONE, Installation, SCRIPT, SHARE, STEP};
 use image::{Guest, Progress};
 use runtime::backend::disk::{Format, Image, SharedDisk};
+use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, Vm};
 
@@ -61,6 +62,7 @@ fn config(guest: &Guest, installation: &Installation) -> anyhow::Result<Config> 
         ram: MEMORY,
         vcpus: 1,
         model: &translator::model::MIPS64R2,
+        schedule: Schedule::Threads,
         engine: Engine::Auto,
         counted: false,
         profiled: false,
