@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use image::{Flavour, Request, Silent};
+use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::snapshots::Form;
 use runtime::vm::{Config, Vm};
@@ -46,12 +47,14 @@ fn config() -> Result<Config, Box<dyn Error>> {
     let guest =
         image::debian::prepare(&Request::new(image::default_cache()?, Flavour::Generic), &mut Silent)?;
     Ok(Config {
+        name: "bench".to_owned(),
         kernel: guest.kernel,
         initrd: Some(guest.initramfs),
         command_line: format!("panic=-1 console=ttyS0 quiet {}", image::run_word(SCRIPT)?),
         ram: 1 << 30,
         vcpus: 1,
         model: &translator::model::MIPS64R2,
+        schedule: Schedule::Threads,
         engine: Engine::Auto,
         counted: false,
         profiled: false,

@@ -1,10 +1,12 @@
 //! The options that every command with a machine has, and what they mean to the runtime. It must not know what is
 //! booted.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use runtime::backend::net::{Link, stream, user};
+use runtime::backend::net::{Link, stream, tap, user};
+use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, snapshots};
 
@@ -22,6 +24,9 @@ const LONGEST_COMMAND_LINE: usize = 4095 - " nokaslr".len();
 /// comes later, and so wins.
 const PANIC_ENDS: &str = "panic=-1";
 
+/// What a machine is called if nobody says it, so that its network cards have the same addresses at each start.
+const UNNAMED: &str = "myvmm";
+
 /// How a machine is built and run.
 #[derive(Clone, Debug, Args)]
 pub struct MachineOptions {
@@ -34,6 +39,10 @@ pub struct MachineOptions {
     /// What runs the guest's code: interp, jit, or auto for each where it is better
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
     engine: EngineChoice,
+    /// How CPUs share the host: `threads`, each on one of its own, or `slices`, all on one in turns of N guest
+    /// instructions, with guest time by instructions, so that every run is like the other
+    #[arg(long, value_name = "threads|slices[=N]", value_parser = schedule, default_value = "threads")]
+    schedule: Schedule,
     /// Words to add to the kernel's command line
     #[arg(
         long,
@@ -53,6 +62,9 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    /// A directory in which the control socket may have snapshots written
+    #[arg(long, value_name = "DIRECTORY")]
+    snapshots: Option<PathBuf>,
     /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
     #[arg(short = 's', long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
@@ -94,18 +106,20 @@ impl MachineOptions {
     /// Refuses a command line that the kernel would cut, and devices that cannot be.
     pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
         Ok(Config {
+            name: self.name.clone().unwrap_or_else(|| UNNAMED.to_owned()),
             kernel,
             initrd,
             command_line: self.command_line(words)?,
             ram: self.mem,
             vcpus: self.smp,
             model: &translator::model::MIPS64R2,
+            schedule: self.schedule,
             engine: self.engine.into(),
             counted: false,
             profiled: false,
             trace: None,
             disks: self.devices.open_disks()?,
-            cards: self.devices.cards(),
+            cards: self.devices.cards(self.schedule == Schedule::Threads),
         })
     }
 
@@ -120,6 +134,7 @@ impl MachineOptions {
         needs.readable.extend(config.initrd.clone());
         needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
+        needs.writable.extend(self.snapshots.clone());
         needs.writable.extend(address.directory().map(Path::to_owned));
         for card in &config.cards {
             match &card.link {
@@ -132,6 +147,10 @@ impl MachineOptions {
                     if let stream::End::Listen(path) = end {
                         needs.write_beside(path);
                     }
+                }
+                Link::Tap(_) => {
+                    needs.taps = true;
+                    needs.writable.push(tap::DEVICE.into());
                 }
             }
         }
@@ -150,6 +169,19 @@ impl MachineOptions {
         }
         Ok(line)
     }
+}
+
+/// Reads a schedule. The usual slice is 100 microseconds of the guest's time.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    const USUAL: NonZeroU64 = NonZeroU64::new(10_000).unwrap();
+    let slice = match text.split_once('=') {
+        None if text == "threads" => return Ok(Schedule::Threads),
+        None if text == "slices" => Some(USUAL),
+        Some(("slices", count)) => count.parse().ok(),
+        _ => None,
+    };
+    let slice = slice.ok_or("write threads, slices, or slices=N with a number of instructions above 0")?;
+    Ok(Schedule::Slices(slice))
 }
 
 /// Reads a size: a number of MB, or of what the letter behind it says.
@@ -184,6 +216,17 @@ mod tests {
         }
         for bad in ["", "M", "1.5G", "-1M", "12MB", "1T", "99999999999999999999", "18446744073709551615G"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn slices_have_a_length() {
+        let slices = |count| Ok(Schedule::Slices(NonZeroU64::new(count).unwrap()));
+        assert_eq!(schedule("threads"), Ok(Schedule::Threads));
+        assert_eq!(schedule("slices"), slices(10_000));
+        assert_eq!(schedule("slices=1"), slices(1));
+        for bad in ["", "slice", "slices=", "slices=0", "slices=-1", "slices=1k", "threads=2"] {
+            assert!(schedule(bad).is_err(), "{bad}");
         }
     }
 

@@ -37,3 +37,35 @@ fn debian_runs_on_four_vcpus() {
         assert!(!shown.contains(word), "{word} in:\n{shown}");
     }
 }
+
+/// What a machine in slices is asked: all that depends on time, on what runs when, and on what is random.
+const REPEATED: &str = r#"
+nproc
+for i in 1 2 3 4; do (md5sum /bin/busybox; cat /proc/uptime) & done
+wait
+sleep 0.1
+date
+dmesg
+cat /proc/interrupts
+head -c 8 /dev/random | md5sum
+"#;
+
+#[test]
+fn in_slices_every_run_is_like_the_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let file = directory.path().join(name);
+        let arguments = ["debian", "--smp", "2", "--schedule", "slices", "--run", REPEATED, "--stats-file"];
+        let output = myvmm(arguments).arg(&file).output().unwrap();
+        let shown = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}\n{shown}", text(&output.stderr));
+        let statistics: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let vcpus = statistics["vcpus"].as_array().unwrap();
+        let instructions: Vec<u64> =
+            vcpus.iter().map(|vcpu| vcpu["instructions"].as_u64().unwrap()).collect();
+        (shown, instructions)
+    };
+    let ((shown, instructions), again) = (run("first"), run("second"));
+    assert!(instructions.iter().all(|count| *count > 1_000_000), "{instructions:?}");
+    assert_eq!((shown, instructions), again);
+}

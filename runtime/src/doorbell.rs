@@ -1,35 +1,67 @@
-//! What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake it. It must not know
-//! why anyone rings.
+//! What other threads know of a vCPU: its alarm, its interrupt lines, and how to wake whoever runs it. It must
+//! not know why anyone rings.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use translator::cpu::Shared;
 
-/// The doorbell of a vCPU.
+/// A thread that sleeps when there is nothing to do for its vCPUs.
 #[derive(Default)]
-pub struct Doorbell {
-    /// The atomics that generated code reads.
-    pub shared: Shared,
-    /// Whether the vCPU sleeps or is about to, so that a ring must wake it.
+pub struct Sleeper {
+    /// Whether it sleeps or is about to, so that it must be woken.
     asleep: AtomicBool,
     sleeping: Mutex<()>,
     woken: Condvar,
 }
 
-impl Doorbell {
-    /// Raises a reason to leave generated code, and wakes the vCPU if it sleeps.
-    pub fn ring(&self, reason: u32) {
-        self.shared.raise(reason);
-        // Either the sleeper sees the alarm in its last look, or this sees the sleeper.
+impl Sleeper {
+    /// Ends its sleep, after what makes it `rung` has happened.
+    fn wake(&self) {
+        // Either the sleeper sees that in its last look, or this sees the sleeper.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) {
             // The lock is free only before that last look or in the sleep.
             drop(self.sleeping.lock());
             self.woken.notify_all();
         }
+    }
+
+    /// Sleeps until it is woken and `rung` says yes, it says so already, or `limit` has passed.
+    pub fn sleep(&self, limit: Option<Duration>, rung: impl Fn() -> bool) {
+        let guard = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let quiet = |(): &mut ()| !rung();
+        match limit {
+            Some(limit) => drop(self.woken.wait_timeout_while(guard, limit, quiet)),
+            None => drop(self.woken.wait_while(guard, quiet)),
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The doorbell of a vCPU.
+#[derive(Default)]
+pub struct Doorbell {
+    /// The atomics that generated code reads.
+    pub shared: Shared,
+    /// Who runs the vCPU.
+    sleeper: Arc<Sleeper>,
+}
+
+impl Doorbell {
+    /// The doorbell of a vCPU that `sleeper` runs.
+    pub fn of(sleeper: Arc<Sleeper>) -> Self {
+        Self { shared: Shared::default(), sleeper }
+    }
+
+    /// Raises a reason to leave generated code, and wakes whoever runs the vCPU.
+    pub fn ring(&self, reason: u32) {
+        self.shared.raise(reason);
+        self.sleeper.wake();
     }
 
     /// Whether a reason is raised.
@@ -39,15 +71,7 @@ impl Doorbell {
 
     /// Sleeps until the bell rings, the alarm is already raised, or `limit` has passed.
     pub fn sleep(&self, limit: Option<Duration>) {
-        let guard = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let quiet = |(): &mut ()| !self.has_alarm();
-        match limit {
-            Some(limit) => drop(self.woken.wait_timeout_while(guard, limit, quiet)),
-            None => drop(self.woken.wait_while(guard, quiet)),
-        }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.sleeper.sleep(limit, || self.has_alarm());
     }
 
     /// Sleeps until the bell rings, for a vCPU that looks at everything anew then.
@@ -97,8 +121,6 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

@@ -1,13 +1,30 @@
-//! How the vCPUs of a machine run until it ends. It must not know what they run.
+//! How the vCPUs of a machine run until it ends: each on a thread of its own, or all on one in turns of an
+//! exact number of instructions. It must not know what they run.
+//!
+//! In turns, the machine is as if its vCPUs shared one processor: time is the number of instructions that have
+//! run on all of them, so what runs later is later, and the order of everything is the same in every run as
+//! far as nothing comes from outside. While all vCPUs wait, time passes as the host's does.
 
 use std::any::Any;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
 
-use crate::machine::{Control, Ending};
+use crate::machine::{Control, Ending, NANOSECONDS_PER_TICK};
 use crate::pause::Pausable;
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
+
+/// Which host threads the vCPUs of a machine run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// Each has one of its own.
+    Threads,
+    /// One runs all of them, in turns of so many instructions. Every run is like the other.
+    Slices(NonZeroU64),
+}
 
 /// How many instructions a vCPU runs before its loop looks around by itself; alarms interrupt it
 /// earlier.
@@ -112,6 +129,132 @@ fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engi
         }
     }
     true
+}
+
+/// Runs all vCPUs on one thread, in turns of `slice` instructions, until the machine ends. The tick that
+/// they are at is kept in `time`. Gives what each did.
+///
+/// # Errors
+/// As [`threads`].
+pub fn slices(
+    control: &Arc<Control>,
+    vcpus: Arc<Pausable<Vcpu>>,
+    engine: Engine,
+    slice: NonZeroU64,
+    time: Arc<AtomicU64>,
+) -> Result<Vec<Statistics>, VmError> {
+    let switches = Arc::clone(control);
+    let play = move |()| {
+        while let Some(first) = vcpus.enter(0) {
+            Round::new(&switches, &vcpus, first, &time).run(engine, slice.get());
+        }
+        (0..vcpus.count()).map(|number| vcpus.member(number).take_statistics()).collect()
+    };
+    Ok(on_threads(control, vec![()], play)?.into_iter().flat_map(|all: Vec<Statistics>| all).collect())
+}
+
+/// A vCPU that has its turns.
+struct Player<'a> {
+    vcpu: MutexGuard<'a, Vcpu>,
+    /// Whether it waits for an interrupt.
+    waits: bool,
+}
+
+impl Player<'_> {
+    /// Whether it has something to do.
+    fn is_ready(&mut self, control: &Control) -> bool {
+        if self.waits || !self.vcpu.is_started() {
+            self.vcpu.silence();
+        }
+        if let Some(address) = control.take_start(self.vcpu.number) {
+            self.vcpu.start(address);
+            self.waits = false;
+        }
+        self.waits = self.waits && !self.vcpu.is_wakeable();
+        self.vcpu.is_started() && !self.waits
+    }
+
+    /// Runs `slice` instructions, or less if it waits or the machine is called.
+    fn play(&mut self, control: &Control, engine: Engine, slice: u64) {
+        let end = self.vcpu.ticks() + slice;
+        while !self.waits && control.ending().is_none() {
+            let left = end.saturating_sub(self.vcpu.ticks());
+            if left == 0 {
+                return;
+            }
+            match self.vcpu.run(engine, left) {
+                Outcome::Halted => control.end(Ending::PowerOff),
+                Outcome::Wait => self.waits = true,
+                Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+                // The guest has handlers of its own.
+                Outcome::SystemCall | Outcome::Exception(_) => {}
+            }
+        }
+    }
+}
+
+/// All vCPUs of a machine in their turns, until they are called.
+struct Round<'a> {
+    control: &'a Control,
+    players: Vec<Player<'a>>,
+    /// The tick that all are at; only this thread changes it.
+    time: &'a AtomicU64,
+}
+
+impl<'a> Round<'a> {
+    /// `first` was entered. The others need not be: whoever wants them to stand still waits for it.
+    fn new(
+        control: &'a Control,
+        vcpus: &'a Pausable<Vcpu>,
+        first: MutexGuard<'a, Vcpu>,
+        time: &'a AtomicU64,
+    ) -> Self {
+        let others = (1..vcpus.count()).map(|number| vcpus.member(number));
+        let vcpus = std::iter::once(first).chain(others);
+        let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu, waits: false }).collect();
+        let latest = players.iter().map(|player| player.vcpu.ticks()).max().unwrap_or(0);
+        time.store(latest, Ordering::Relaxed);
+        Self { control, players, time }
+    }
+
+    fn run(&mut self, engine: Engine, slice: u64) {
+        while !self.control.is_paused() && self.control.ending().is_none() {
+            if !self.play(engine, slice) {
+                self.rest();
+            }
+        }
+    }
+
+    /// Gives each vCPU that has something to do its turn. Says whether there was one.
+    fn play(&mut self, engine: Engine, slice: u64) -> bool {
+        let mut played = false;
+        for player in &mut self.players {
+            player.vcpu.pass_time(self.time.load(Ordering::Relaxed));
+            if player.is_ready(self.control) {
+                player.play(self.control, engine, slice);
+                self.time.store(player.vcpu.ticks(), Ordering::Relaxed);
+                played = true;
+            }
+        }
+        played
+    }
+
+    /// Lets time pass until the first timer of a vCPU is due or something comes from outside.
+    fn rest(&self) {
+        let now = self.time.load(Ordering::Relaxed);
+        let waiting = self.players.iter().filter(|player| player.waits);
+        let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
+        let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
+        let begin = Instant::now();
+        let rung = self.control.sleep(limit);
+        let passed = now + begin.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK;
+        let then = match next {
+            Some(next) if rung => passed.min(next),
+            Some(next) => next,
+            None => passed,
+        };
+        self.time.store(then.max(now), Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub mod cache;
 mod code_gate;
 pub mod device;
 pub mod doorbell;
-mod drive;
+pub mod drive;
 pub mod load;
 pub mod machine;
 pub mod memory;

@@ -17,10 +17,13 @@ use crate::cache::Cache;
 use crate::code_gate::{Alone, CodeGate, Running};
 use crate::device::pins::{VcpuPins, VcpuStart};
 use crate::device::power::PowerControl;
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Doorbell, Sleeper};
 use crate::memory::{Notices, PageFlags, Ram, WriteWatch};
 use crate::stopwatch::Stopwatch;
 use crate::trace::Trace;
+
+/// How long a step of CP0 Count is.
+pub const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
 
 /// What keeps the time of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub enum Ending {
 /// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
 pub struct Control {
     doorbells: Vec<Arc<Doorbell>>,
+    /// The thread that runs all vCPUs, if one does.
+    sleeper: Arc<Sleeper>,
     /// Where each stopped vCPU starts: 0 while it is not to start.
     starts: Vec<AtomicU64>,
     ending: AtomicU32,
@@ -66,10 +71,23 @@ pub struct Control {
 }
 
 impl Control {
-    /// Switches for `vcpus` vCPUs.
+    /// Switches for `vcpus` vCPUs, each with a thread of its own.
     pub fn new(vcpus: usize) -> Arc<Self> {
+        Self::with_doorbells((0..vcpus).map(|_| Doorbell::default()), Arc::default())
+    }
+
+    /// Switches for `vcpus` vCPUs that one thread runs.
+    pub fn with_one_thread(vcpus: usize) -> Arc<Self> {
+        let sleeper = Arc::<Sleeper>::default();
+        Self::with_doorbells((0..vcpus).map(|_| Doorbell::of(Arc::clone(&sleeper))), Arc::clone(&sleeper))
+    }
+
+    fn with_doorbells(doorbells: impl Iterator<Item = Doorbell>, sleeper: Arc<Sleeper>) -> Arc<Self> {
+        let doorbells: Vec<_> = doorbells.map(Arc::new).collect();
+        let vcpus = doorbells.len();
         Arc::new(Self {
-            doorbells: (0..vcpus).map(|_| Arc::default()).collect(),
+            doorbells,
+            sleeper,
             starts: (0..vcpus).map(|_| AtomicU64::new(0)).collect(),
             ending: AtomicU32::new(0),
             paused: AtomicBool::new(false),
@@ -121,6 +139,14 @@ impl Control {
         for doorbell in &self.doorbells {
             doorbell.ring(alarm::ATTENTION);
         }
+    }
+
+    /// Lets the one thread that runs all vCPUs sleep until someone rings for any of them, or `limit` has
+    /// passed. Says whether someone did.
+    pub fn sleep(&self, limit: Option<Duration>) -> bool {
+        let rung = || self.doorbells.iter().any(|doorbell| doorbell.has_alarm());
+        self.sleeper.sleep(limit, rung);
+        rung()
     }
 
     /// Calls the vCPUs to stand still, or lets them go on; see [`Pausable`](crate::pause::Pausable).
@@ -344,7 +370,6 @@ impl Machine {
     /// CP0 Count steps since the machine started, by the host's clock, without those while the machine
     /// stood still.
     pub fn host_ticks(&self) -> u64 {
-        const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / COUNT_HZ as u64;
         self.watch.nanoseconds() / NANOSECONDS_PER_TICK
     }
 

@@ -6,6 +6,7 @@ pub mod snapshots;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,17 +21,17 @@ use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
-use crate::device::rtc::host_clock;
+use crate::device::rtc::{WallClock, host_clock};
 use crate::device::uart::SerialInput;
 use crate::device::virtio::block::Block;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
-use crate::device::virtio::{Transport, VirtioDevice};
-use crate::drive;
+use crate::device::virtio::{DeviceKind, Transport, VirtioDevice};
+use crate::drive::{self, Schedule};
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
-use crate::machine::{Clock, Control, Ending, Exceptions, Machine};
+use crate::machine::{Clock, Control, Ending, Exceptions, Machine, NANOSECONDS_PER_TICK};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::Observer;
 use crate::pause::{Hold, Member, Pausable};
@@ -41,6 +42,8 @@ use crate::vcpu::{Engine, Statistics, Vcpu};
 /// What machine to build and what to boot on it.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the machine is called: its network cards have their addresses by it.
+    pub name: String,
     /// The kernel's ELF file.
     pub kernel: PathBuf,
     /// The initial RAM disk.
@@ -53,6 +56,8 @@ pub struct Config {
     pub vcpus: usize,
     /// The CPU model.
     pub model: &'static Model,
+    /// Which host threads the vCPUs run on.
+    pub schedule: Schedule,
     /// What runs guest code.
     pub engine: Engine,
     /// Whether generated code counts instructions.
@@ -135,6 +140,9 @@ impl Tracing {
 pub struct Vm {
     handle: Handle,
     engine: Engine,
+    schedule: Schedule,
+    /// The tick that a machine in slices is at.
+    time: Arc<AtomicU64>,
     serial_input: SerialInput,
     symbols: Symbols,
     snapshots: Snapshots,
@@ -147,6 +155,7 @@ struct Assembly {
     dma: Dma,
     board: Board,
     virtio: Vec<Arc<Transport>>,
+    time: Arc<AtomicU64>,
 }
 
 /// How other threads control a machine, from before it runs until after its end. Clones control the
@@ -239,27 +248,33 @@ impl Vm {
         self.snapshots.clone()
     }
 
-    /// Runs the machine, a thread a vCPU, until it ends. Gives the reason and what each vCPU did.
+    /// Runs the machine until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
     /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
-        let Self { handle, engine, .. } = self;
+        let Self { handle, engine, schedule, time, .. } = self;
         let control = Arc::clone(&handle.machine.control);
-        let statistics = drive::threads(&control, handle.vcpus, engine)?;
+        let statistics = match schedule {
+            Schedule::Threads => drive::threads(&control, handle.vcpus, engine)?,
+            Schedule::Slices(slice) => drive::slices(&control, handle.vcpus, engine, slice, time)?,
+        };
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
 }
 
 impl Assembly {
     fn new(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        let control = Control::new(config.vcpus);
+        let sliced = config.schedule != Schedule::Threads;
+        let control =
+            if sliced { Control::with_one_thread(config.vcpus) } else { Control::new(config.vcpus) };
+        let time = Arc::<AtomicU64>::default();
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
         let devices = virtio_devices(config).map_err(VmError::Network)?;
         let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
         let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
         let dma = Dma::new(Arc::clone(&ram));
-        let transport = |device| Transport::new(device, dma.clone()).map(Arc::new);
+        let transport = |device| transport(device, &dma, sliced).map(Arc::new);
         let virtio: Result<Vec<_>, _> = devices.into_iter().map(transport).collect();
         let virtio = virtio.map_err(VmError::Thread)?;
         let wire = |transport: &Arc<Transport>| -> virt::MakeVirtio {
@@ -268,7 +283,7 @@ impl Assembly {
         };
         let host = virt::Host {
             serial_output: Box::new(output),
-            clock: host_clock(),
+            clock: if sliced { sliced_clock(Arc::clone(&time)) } else { host_clock() },
             power: control.clone(),
             pins: control.clone(),
             start: control.clone(),
@@ -276,16 +291,18 @@ impl Assembly {
             virtio: virtio.iter().map(wire).collect(),
         };
         let board = Board::new(config.ram, config.vcpus, host)?;
-        Ok(Self { control, ram, dma, board, virtio })
+        Ok(Self { control, ram, dma, board, virtio, time })
     }
 
     fn finish(self, config: &Config, symbols: Symbols) -> Result<Vm, VmError> {
-        let Self { control, ram, dma, board, virtio } = self;
+        let Self { control, ram, dma, board, virtio, time } = self;
+        let sliced = config.schedule != Schedule::Threads;
         let mut mode = Mode::empty();
-        mode.set(Mode::COUNTED, config.counted);
+        mode.set(Mode::COUNTED, config.counted || sliced);
         mode.set(Mode::PROFILED, config.profiled);
         let trace = config.trace.as_ref().map(|tracing| tracing.start(&symbols));
-        let (clock, exceptions) = (Clock::Host, Exceptions::Guest);
+        let clock = if sliced { Clock::Instructions } else { Clock::Host };
+        let exceptions = Exceptions::Guest;
         let virtio = virtio.into_iter().map(|transport| transport as Arc<dyn DeviceState>);
         let devices = virtio.chain(board.states()).collect();
         let machine =
@@ -295,8 +312,8 @@ impl Assembly {
         dma.connect(notice);
         let handle = Handle::new(Arc::clone(&machine));
         let snapshots = Snapshots::new(machine, Arc::clone(&handle.vcpus), devices, config.disks.clone());
-        let (engine, serial_input) = (config.engine, board.serial_input);
-        Ok(Vm { handle, engine, serial_input, symbols, snapshots })
+        let (engine, schedule, serial_input) = (config.engine, config.schedule, board.serial_input);
+        Ok(Vm { handle, engine, schedule, time, serial_input, symbols, snapshots })
     }
 }
 
@@ -375,11 +392,28 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
     });
     let mut devices: Vec<Box<dyn VirtioDevice>> = disks.collect();
     for (number, card) in config.cards.iter().enumerate() {
-        let mac = card.mac.unwrap_or_else(|| card.link.default_mac(number));
+        let mac = card.mac.unwrap_or_else(|| card.link.default_mac(&config.name, number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
     }
-    devices.push(Box::new(Entropy));
+    // What is random differs from run to run.
+    if config.schedule == Schedule::Threads {
+        devices.push(Box::new(Entropy));
+    }
     Ok(devices)
+}
+
+/// A machine in slices finds its requests done at the same instruction in every run; but a network has to be
+/// listened to all the time.
+fn transport(device: Box<dyn VirtioDevice>, dma: &Dma, sliced: bool) -> std::io::Result<Transport> {
+    let at_once = sliced && device.kind() != DeviceKind::Network;
+    let transport = Transport::new(device, dma.clone())?;
+    Ok(if at_once { transport.at_once() } else { transport })
+}
+
+/// The wall clock of a machine in slices: every run begins on the first day of 2020.
+fn sliced_clock(time: Arc<AtomicU64>) -> WallClock {
+    const BEGINNING: u64 = 1_577_836_800;
+    Box::new(move || BEGINNING * 1_000_000_000 + time.load(Ordering::Relaxed) * NANOSECONDS_PER_TICK)
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {

@@ -114,13 +114,18 @@ impl Cache {
         self.invalidations
     }
 
-    /// Adds a block.
-    pub fn insert(&mut self, block: Arc<Block>) {
+    /// Adds a block, and gives it. If another vCPU has added the same meanwhile, it gives that.
+    pub fn insert(&mut self, block: Arc<Block>) -> Arc<Block> {
+        if let Some(entry) = self.blocks.get(&block.key) {
+            return Arc::clone(&entry.block);
+        }
         if self.blocks.len() >= MAX_BLOCKS {
             self.drop_untranslated();
         }
         self.pages.entry(block.key.pa.page_number()).or_default().push(block.key);
-        self.blocks.insert(block.key, Entry { block, runs: 0, sites: Sites::default(), translation: None });
+        let entry = Entry { block: Arc::clone(&block), runs: 0, sites: Sites::default(), translation: None };
+        self.blocks.insert(block.key, entry);
+        block
     }
 
     /// Blocks without host code are cheap to decode again.
@@ -193,12 +198,17 @@ impl Cache {
         self.blocks.get_mut(key).map(|entry| entry.sites.apply()).unwrap_or_default()
     }
 
-    /// Places `code`, a translation of `block` with its sites as `sites` has them, and gives its host
-    /// address; `None` if the block has been dropped meanwhile or knows more of its sites.
+    /// Places `code`, a translation of `block` with its sites as `sites` has them, unless there is one
+    /// already, and gives its host address; `None` if the block has been dropped meanwhile or knows more of
+    /// its sites.
     pub fn place(&mut self, block: &Arc<Block>, sites: &Sites, code: &Code) -> Option<u64> {
         let key = block.key;
         let is_same = |entry: &&mut Entry| Arc::ptr_eq(&entry.block, block) && entry.sites == *sites;
         let entry = self.blocks.get_mut(&key).filter(is_same)?;
+        // Another vCPU was faster. Of two translations only one would be unlinked when the block is dropped.
+        if let Some(translation) = &entry.translation {
+            return Some(self.arena.address(translation.placement.offset));
+        }
         let placement = self.arena.place(code);
         let base = placement.offset;
         if let Some(history) = &mut self.history {
@@ -309,5 +319,37 @@ impl Cache {
             self.pages.insert(pa.page_number(), keys);
         }
         (dropped, left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use translator::addr::Va;
+    use translator::emit::emit;
+    use translator::ir;
+    use translator::mode::Mode;
+    use translator::model::MIPS64R2;
+
+    use super::*;
+
+    /// A jump to the next page and its delay slot: one link.
+    fn block() -> Arc<Block> {
+        let (va, jump) = (Va(0xffff_ffff_8000_1000), 0x0800_0800);
+        let key = Key { pa: Pa(0x1000), mode: Mode::empty() };
+        Arc::new(Block::decode(key, va, &MIPS64R2, |index| if index == 0 { jump } else { 0 }))
+    }
+
+    #[test]
+    fn two_vcpus_that_translate_one_block_get_one_translation() {
+        let mut cache = Cache::new().unwrap();
+        let [first, second] = [block(), block()].map(|block| cache.insert(block));
+        assert!(Arc::ptr_eq(&first, &second));
+        let code = emit(&first, &ir::build(&first));
+        assert_eq!(code.links.len(), 1);
+        let entries = [&first, &second].map(|block| cache.place(block, &Sites::default(), &code).unwrap());
+        assert_eq!(entries[0], entries[1]);
+        assert_eq!((cache.links.len(), cache.regions[0].len()), (1, 1));
+        assert_eq!(cache.invalidate(Pa(0x1000), 4), (1, false));
+        assert!(cache.links.is_empty() && cache.place(&first, &Sites::default(), &code).is_none());
     }
 }

@@ -141,6 +141,12 @@ impl Vcpu {
         self.doorbell.has_alarm()
     }
 
+    /// Takes back all alarms of a vCPU that does not run. Whoever does that looks afterwards at what they
+    /// were for.
+    pub fn silence(&self) {
+        self.doorbell.shared.alarm.swap(0, Ordering::AcqRel);
+    }
+
     /// Whether it has something to run: the first vCPU always does, the others once they are started.
     pub fn is_started(&self) -> bool {
         self.started
@@ -160,6 +166,7 @@ impl Vcpu {
         self.cpu.fcsr = self.rules.reset().0;
         self.cpu.set_cp0(Cp0::CMGCRBase, before.cp0(Cp0::CMGCRBase));
         self.cpu.pc = address;
+        self.deadline = None;
         self.soft.flush_all();
         self.forget_recent();
         self.select_tables();
@@ -324,8 +331,7 @@ impl Vcpu {
             // If anyone wrote to a code page meanwhile, the bytes may be old or the watch be over.
             let mut cache = self.machine.cache();
             if cache.invalidations() == before {
-                cache.insert(Arc::clone(&block));
-                return Ok(block);
+                return Ok(cache.insert(block));
             }
         }
     }

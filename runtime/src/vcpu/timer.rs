@@ -7,12 +7,11 @@ use translator::cp0::{Cause, Cp0};
 use translator::cpu::alarm;
 
 use super::{Paid, Vcpu};
-use crate::board::virt::COUNT_HZ;
-use crate::machine::Clock;
+use crate::machine::{Clock, NANOSECONDS_PER_TICK};
 
 impl Vcpu {
     /// The machine's clock in Count steps.
-    pub(super) fn ticks(&self) -> u64 {
+    pub fn ticks(&self) -> u64 {
         match self.machine.clock {
             Clock::Host => self.machine.host_ticks(),
             Clock::Instructions => self.retired() + self.idle,
@@ -29,6 +28,16 @@ impl Vcpu {
             Paid::Before(start) => paid.wrapping_add(self.site.pc.0.wrapping_sub(start.0) / 4),
             Paid::AllBut(steps) => paid.wrapping_sub(u64::from(steps)),
         }
+    }
+
+    /// Lets the clock of instructions pass to `tick`, if it is not there yet: others ran meanwhile.
+    pub fn pass_time(&mut self, tick: u64) {
+        self.idle += tick.saturating_sub(self.ticks());
+    }
+
+    /// The tick of the timer's next interrupt, if the timer was ever set.
+    pub fn deadline(&self) -> Option<u64> {
+        self.deadline
     }
 
     /// Lets the clock of instructions pass to the timer's next interrupt, for a guest that waits.
@@ -125,6 +134,6 @@ impl Vcpu {
     /// How long the timer's interrupt is away by the host's clock.
     pub(super) fn time_to_deadline(&self) -> Option<Duration> {
         let steps = self.deadline?.saturating_sub(self.ticks());
-        Some(Duration::from_nanos(steps.saturating_mul(1_000_000_000 / u64::from(COUNT_HZ))))
+        Some(Duration::from_nanos(steps.saturating_mul(NANOSECONDS_PER_TICK)))
     }
 }

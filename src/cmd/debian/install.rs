@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use image::root::{DONE, Installation, SCRIPT, SHARE, STEP};
 use image::{Guest, Progress};
 use runtime::backend::disk::{Format, Image, SharedDisk};
+use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, Vm};
 
@@ -54,12 +55,14 @@ fn config(guest: &Guest, installation: &Installation) -> anyhow::Result<Config> 
     let disks = [image(installation.disk(), false), image(installation.archive(), true)];
     let disks = disks.iter().map(SharedDisk::open).collect::<Result<_, _>>()?;
     Ok(Config {
+        name: "installation".to_owned(),
         kernel: guest.kernel.clone(),
         initrd: Some(guest.initramfs.clone()),
         command_line: format!("panic=-1 console=ttyS0 quiet {}", image::run_word(SCRIPT)?),
         ram: MEMORY,
         vcpus: 1,
         model: &translator::model::MIPS64R2,
+        schedule: Schedule::Threads,
         engine: Engine::Auto,
         counted: false,
         profiled: false,

@@ -162,6 +162,8 @@ pub struct Transport {
     registers: Mutex<Registers>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Whether requests are served by the vCPU that makes them.
+    at_once: bool,
 }
 
 impl Transport {
@@ -186,7 +188,16 @@ impl Transport {
         let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
         let registers = Mutex::new(Registers::new(queue_sizes.len()));
         let thread = Some(thread);
-        Ok(Self { kind, features, queue_sizes, dma, registers, shared, thread })
+        let at_once = false;
+        Ok(Self { kind, features, queue_sizes, dma, registers, shared, thread, at_once })
+    }
+
+    /// The transport with its requests served by the vCPU that makes them, before it goes on: they are done
+    /// at the same instruction in every run. Its thread is left to what comes from the host.
+    #[must_use]
+    pub fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
     }
 
     /// The transport as it goes onto a bus, interrupting through `line`.
@@ -263,7 +274,7 @@ impl Transport {
 
     fn write_register(&self, register: Register, value: u32) {
         if register == Register::QueueNotify {
-            return self.shared.events.ring();
+            return self.serve();
         }
         if register == Register::InterruptAcknowledge {
             return self.shared.interrupt.set(|reasons| reasons & !value);
@@ -344,7 +355,19 @@ impl Transport {
         live.running = true;
         drop(live);
         // Requests may already be there.
-        self.shared.events.ring();
+        self.serve();
+    }
+
+    /// Sees to it that requests are served.
+    fn serve(&self) {
+        if !self.at_once {
+            return self.shared.events.ring();
+        }
+        let mut live = lock(&self.shared.live);
+        // What comes in a pause is served after it, by the thread.
+        if !live.paused {
+            self.shared.serve(&mut live, &[]);
+        }
     }
 
     fn queues(
@@ -534,11 +557,16 @@ impl Shared {
             if self.closed.load(Ordering::SeqCst) {
                 return;
             }
-            let Live { device, queues, running, .. } = &mut *live;
-            if *running && device.serve(queues, &ready).is_err() {
-                *running = false;
-                self.ask_for_reset();
-            }
+            self.serve(&mut live, &ready);
+        }
+    }
+
+    /// Lets the device serve its queues, and the host files behind `ready`.
+    fn serve(&self, live: &mut Live, ready: &[u64]) {
+        let Live { device, queues, running, .. } = live;
+        if *running && device.serve(queues, ready).is_err() {
+            *running = false;
+            self.ask_for_reset();
         }
     }
 
