@@ -47,6 +47,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
     let guest =
         image::debian::prepare(&Request::new(image::default_cache()?, Flavour::Generic), &mut Silent)?;
     Ok(Config {
+        name: "bench".to_owned(),
         kernel: guest.kernel,
         initrd: Some(guest.initramfs),
         command_line: format!("panic=-1 console=ttyS0 quiet {}", image::run_word(SCRIPT)?),

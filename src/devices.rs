@@ -26,9 +26,9 @@ pub struct DeviceOptions {
         long = "net",
         value_name = "KIND[,...]",
         value_parser = card,
-        help = "Plug a network card into a network: none, user[,hostfwd=tcp:[HOST]:PORT-:PORT], or \
-                socket,listen=PATH|connect=PATH to another machine; each with [,mac=ADDRESS]; may be given \
-                several times"
+        help = "Plug a network card into a network: none, user[,hostfwd=tcp|udp:[HOST]:PORT-:PORT][,dns=SERVER], \
+                socket,listen=PATH|connect=PATH to another machine, or tap[,name=DEVICE] of the host's kernel; \
+                each with [,mac=ADDRESS]; may be given several times"
     )]
     cards: Vec<Choice>,
 }
@@ -74,13 +74,16 @@ fn card(text: &str) -> Result<Choice, String> {
         "none" if words.is_empty() => return Ok(Choice::None),
         "user" => Some(Link::User(user::Options::default())),
         "socket" => None,
-        _ => return Err("the network is none, user or socket".to_owned()),
+        "tap" => Some(Link::Tap(None)),
+        _ => return Err("the network is none, user, socket or tap".to_owned()),
     };
     let mut mac = None;
     for word in words {
         match (word.split_once('='), &mut link) {
             (Some(("mac", address)), _) => mac = Some(address.parse()?),
             (Some(("hostfwd", rule)), Some(Link::User(options))) => options.forwards.push(forward(rule)?),
+            (Some(("dns", server)), Some(Link::User(options))) => options.resolver = Some(resolver(server)?),
+            (Some(("name", device)), Some(Link::Tap(name))) => *name = Some(device.to_owned()),
             (Some(("listen", path)), None) => link = Some(Link::Stream(End::Listen(path.into()))),
             (Some(("connect", path)), None) => link = Some(Link::Stream(End::Connect(path.into()))),
             _ => return Err(format!("`{word}` does not go with {kind}; see --help")),
@@ -90,14 +93,22 @@ fn card(text: &str) -> Result<Choice, String> {
     Ok(Choice::Card(Card { mac, link }))
 }
 
-/// Reads `tcp:[HOST]:PORT-[GUEST]:PORT`. Without a host's address only the host itself reaches the port.
+/// Reads `ADDRESS[:PORT]`.
+fn resolver(server: &str) -> Result<SocketAddrV4, String> {
+    let address = server.parse().map(|address| SocketAddrV4::new(address, 53));
+    let address = address.or_else(|_| server.parse());
+    address.map_err(|_| format!("`{server}` is no IPv4 address of a name server; write one like 9.9.9.9"))
+}
+
+/// Reads `tcp:[HOST]:PORT-[GUEST]:PORT`, or the same with `udp`. Without a host's address only the host itself reaches the port.
 fn forward(rule: &str) -> Result<Forward, String> {
     let bad = || format!("`{rule}` is not understood; write it like tcp::2222-:22");
     let (host, guest) = rule.split_once('-').ok_or_else(bad)?;
     let (protocol, host) = host.split_once(':').ok_or_else(bad)?;
     let protocol = match protocol {
         "tcp" | "" => Protocol::Tcp,
-        _ => return Err(format!("`{protocol}` cannot be forwarded; only tcp can")),
+        "udp" => Protocol::Udp,
+        _ => return Err(format!("`{protocol}` cannot be forwarded; tcp and udp can")),
     };
     let (address, port) = host.rsplit_once(':').ok_or_else(bad)?;
     let address = if address.is_empty() { Ok(Ipv4Addr::LOCALHOST) } else { address.parse() };
@@ -186,9 +197,29 @@ mod tests {
         let Link::User(options) = one.link else { panic!("another network") };
         let ports: Vec<_> = options.forwards.iter().map(|rule| (rule.host.to_string(), rule.guest)).collect();
         assert_eq!(ports, [("127.0.0.1:2222".to_owned(), 22), ("0.0.0.0:80".to_owned(), 8080)]);
-        let bad =
-            ["", "none,mac=1", "tap", "user,x", "user,mac=1", "user,hostfwd=2222", "user,hostfwd=udp::1-:2"];
-        for bad in bad.into_iter().chain(["user,hostfwd=tcp::1-10.0.0.1:2", "user,hostfwd=tcp::99999-:2"]) {
+        let Ok(Choice::Card(one)) = card("user,dns=9.9.9.9,hostfwd=udp::53-:5353") else {
+            panic!("not a card");
+        };
+        let Link::User(options) = one.link else { panic!("another network") };
+        assert_eq!(options.resolver.map(|server| server.to_string()).as_deref(), Some("9.9.9.9:53"));
+        assert_eq!(options.forwards[0].protocol, Protocol::Udp);
+        let tap = Card { mac: None, link: Link::Tap(Some("vm0".to_owned())) };
+        assert_eq!(card("tap,name=vm0"), Ok(Choice::Card(tap)));
+        let bad = [
+            "",
+            "none,mac=1",
+            "tap,x",
+            "user,x",
+            "user,mac=1",
+            "user,hostfwd=2222",
+            "user,hostfwd=icmp::1-:2",
+        ];
+        for bad in bad.into_iter().chain([
+            "user,hostfwd=tcp::1-10.0.0.1:2",
+            "user,hostfwd=tcp::99999-:2",
+            "user,dns=dns.net",
+            "socket,name=vm0",
+        ]) {
             assert!(card(bad).is_err(), "{bad}");
         }
     }

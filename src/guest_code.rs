@@ -169,7 +169,7 @@ impl GuestCode {
         let pa = unmapped(va).unwrap_or(Pa(va.page_offset()));
         let page = va.page();
         let word = |index: usize| self.word(page + 4 * index as u64).unwrap_or(0);
-        Block::decode(Key { pa, mode }, va, self.model, word)
+        Block::decode(Key::new(va, pa, mode), va, self.model, word)
     }
 
     /// The blocks in `range`: one begins at its start, where another ends, and where another goes to.

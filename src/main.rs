@@ -40,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(cmd::run::Run),
+    Snapshot(cmd::snapshot::Snapshot),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
     Ps(cmd::ps::Ps),
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Some(Command::Run(run)) => run.execute(),
+        Some(Command::Snapshot(snapshot)) => snapshot.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
         Some(Command::Ps(ps)) => ps.execute(),

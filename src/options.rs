@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use runtime::backend::net::{Link, stream, user};
+use runtime::backend::net::{Link, stream, tap, user};
 use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, snapshots};
@@ -23,6 +23,9 @@ const LONGEST_COMMAND_LINE: usize = 4095 - " nokaslr".len();
 /// A kernel that panics asks for a reset at once; the session knows the one from the other. What the user appends
 /// comes later, and so wins.
 const PANIC_ENDS: &str = "panic=-1";
+
+/// What a machine is called if nobody says it, so that its network cards have the same addresses at each start.
+const UNNAMED: &str = "myvmm";
 
 /// How a machine is built and run.
 #[derive(Clone, Debug, Args)]
@@ -59,6 +62,9 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    /// A directory in which the control socket may have snapshots written
+    #[arg(long, value_name = "DIRECTORY")]
+    snapshots: Option<PathBuf>,
     /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
     #[arg(short = 's', long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
@@ -100,6 +106,7 @@ impl MachineOptions {
     /// Refuses a command line that the kernel would cut, and devices that cannot be.
     pub fn config(&self, kernel: PathBuf, initrd: Option<PathBuf>, words: &str) -> Result<Config, Refused> {
         Ok(Config {
+            name: self.name.clone().unwrap_or_else(|| UNNAMED.to_owned()),
             kernel,
             initrd,
             command_line: self.command_line(words)?,
@@ -127,6 +134,7 @@ impl MachineOptions {
         needs.readable.extend(config.initrd.clone());
         needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
+        needs.writable.extend(self.snapshots.clone());
         needs.writable.extend(address.directory().map(Path::to_owned));
         for card in &config.cards {
             match &card.link {
@@ -139,6 +147,10 @@ impl MachineOptions {
                     if let stream::End::Listen(path) = end {
                         needs.write_beside(path);
                     }
+                }
+                Link::Tap(_) => {
+                    needs.taps = true;
+                    needs.writable.push(tap::DEVICE.into());
                 }
             }
         }

@@ -246,7 +246,7 @@ impl Course {
 
     fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
         self.line.connect(vm.serial_input());
-        self.machine.connect(vm.handle());
+        self.machine.connect(vm.handle(), vm.snapshots());
         let observer = vm.observer();
         let result = vm.run();
         // What it printed is whole only when nobody holds it any more.

@@ -4,9 +4,10 @@
 mod host;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use host::{myvmm, text};
 use tempfile::NamedTempFile;
@@ -89,32 +90,138 @@ fn a_qcow2_image_is_clean_after_use() {
     assert_lines(&read, &[sum.trim_end()]);
 }
 
+/// Bytes that look like nothing, and their sum as the guest's `sha256sum` shows it.
+fn content(length: u32) -> (Vec<u8>, String) {
+    let content: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let sum = sum(&content);
+    (content, sum)
+}
+
+fn sum(bytes: &[u8]) -> String {
+    let copy = NamedTempFile::new().unwrap();
+    std::fs::write(copy.path(), bytes).unwrap();
+    let summed = Command::new("sha256sum").arg(copy.path()).output().unwrap();
+    text(&summed.stdout)[..64].to_owned()
+}
+
+/// A server that sends `content` to the first client and sums up what the second one sends.
+fn serve(listener: &TcpListener, content: &[u8]) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut request = [0; 1024];
+    assert!(stream.read(&mut request).unwrap() > 0);
+    write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", content.len()).unwrap();
+    stream.write_all(content).unwrap();
+    drop(stream);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    sum(&bytes)
+}
+
 #[test]
-fn the_guest_has_a_lease_and_fetches_from_the_host() {
+fn the_guest_has_a_lease_and_moves_a_hundred_megabytes_each_way() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let content: Vec<u8> = (0..5_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let copy = NamedTempFile::new().unwrap();
-    std::fs::write(copy.path(), &content).unwrap();
-    let summed = Command::new("sha256sum").arg(copy.path()).output().unwrap();
-    let sum = text(&summed.stdout)[..64].to_owned();
-    let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 1024];
-        assert!(stream.read(&mut request).unwrap() > 0);
-        write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", content.len()).unwrap();
-        stream.write_all(&content).unwrap();
-    });
+    let (content, expected) = content(100_000_000);
+    let server = thread::spawn(move || serve(&listener, &content));
     let script = format!(
         "ip addr show eth0
         cat /etc/resolv.conf
         ping -c 1 10.0.2.2 | grep received
         wget -q -O /tmp/x http://10.0.2.2:{port}/x
-        sha256sum /tmp/x"
+        sha256sum /tmp/x
+        nc 10.0.2.2 {port} < /tmp/x"
     );
-    let printed = guest(&[], &script);
-    assert_lines(&printed, &["inet 10.0.2.15/24", "nameserver 10.0.2.3", "1 packets received", &sum]);
-    server.join().unwrap();
+    let printed = guest(&["--mem", "1G"], &script);
+    assert_lines(&printed, &["inet 10.0.2.15/24", "nameserver 10.0.2.3", "1 packets received", &expected]);
+    assert_eq!(server.join().unwrap(), expected);
+}
+
+/// Answers one question for an address (RFC 1035, section 4) with 192.0.2.99.
+fn answer_name(server: &UdpSocket) {
+    let mut question = [0; 512];
+    loop {
+        let (length, client) = server.recv_from(&mut question).unwrap();
+        let mut answer = question[..length].to_vec();
+        let is_address = question[length - 4..length] == [0, 1, 0, 1];
+        answer[2..4].copy_from_slice(&[0x81, 0x80]);
+        answer[7] = u8::from(is_address);
+        if is_address {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 99]);
+        }
+        server.send_to(&answer, client).unwrap();
+        if is_address {
+            return;
+        }
+    }
+}
+
+#[test]
+fn names_are_asked_of_the_chosen_server_and_ports_lead_to_the_guest() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let name_server = server.local_addr().unwrap();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let net = format!("user,dns={name_server},hostfwd=tcp::{port}-:80");
+    let names = thread::spawn(move || answer_name(&server));
+    let client = thread::spawn(move || {
+        let mut answer = String::new();
+        // The guest is not there yet, and the host's side refuses for it.
+        while answer.is_empty() {
+            thread::sleep(Duration::from_millis(100));
+            let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    });
+    let script = "
+        nslookup -type=a host.example | grep 192.0.2
+        echo over a connection | nc -l -p 80";
+    let printed = guest(&["--net", &net], script);
+    assert_lines(&printed, &["192.0.2.99"]);
+    names.join().unwrap();
+    assert_eq!(client.join().unwrap(), "over a connection\n");
+}
+
+#[test]
+fn cards_have_the_addresses_of_their_machine() {
+    let script = "cat /sys/class/net/eth*/address";
+    let cards = ["--net", "user", "--net", "user,mac=52:54:00:00:00:09"];
+    let of = |name| guest(&[&["--name", name][..], &cards].concat(), script);
+    let (first, again, other) = (of("one"), of("one"), of("two"));
+    assert_lines(&first, &["52:", "52:54:00:00:00:09"]);
+    let addresses = |printed: &str| -> Vec<String> {
+        printed.lines().map(str::trim_end).filter(|line| line.starts_with("52:")).map(str::to_owned).collect()
+    };
+    assert_eq!(addresses(&first), addresses(&again));
+    assert_ne!(addresses(&first), addresses(&other));
+}
+
+/// Two machines with a cable between them.
+#[test]
+fn two_guests_reach_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cable");
+    let end = |kind: &str| format!("socket,{kind}={}", path.display());
+    let listen = end("listen");
+    let (_, expected) = content(1 << 20);
+    let near = thread::spawn(move || {
+        let script = "
+            ifconfig eth0 192.0.2.1 netmask 255.255.255.0
+            nc -l -p 80 | sha256sum";
+        guest(&["--net", &listen], script)
+    });
+    // Until the other is there, the connection is refused; the pattern is that of the host.
+    let script = "
+        ifconfig eth0 192.0.2.2 netmask 255.255.255.0
+        until ping -c 1 -W 1 192.0.2.1 | grep ' 0% packet loss'; do :; done
+        dd if=/dev/vda bs=64k 2> /dev/null > /tmp/x
+        until nc 192.0.2.1 80 < /tmp/x; do sleep 1; done";
+    let (bytes, _) = content(1 << 20);
+    let image = NamedTempFile::new().unwrap();
+    std::fs::write(image.path(), bytes).unwrap();
+    let printed = guest(&["--net", &end("connect"), "--disk", image.path().to_str().unwrap()], script);
+    assert_lines(&printed, &["0% packet loss"]);
+    assert_lines(&near.join().unwrap(), &[&expected]);
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Printed {
 
 fn config(kernel: &Path, engine: Engine) -> Config {
     Config {
+        name: "test".to_owned(),
         kernel: kernel.into(),
         initrd: None,
         command_line: String::new(),
@@ -273,4 +274,42 @@ fn save_to_a_full_disk() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "something is left behind");
     running.talk("still");
     running.power_off();
+}
+
+#[test]
+fn a_machine_is_saved_through_its_control_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.snap");
+    let guest = Guest::monitor();
+    let start = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = myvmm(["run", "--net", "none", "--mem", "2M"]);
+        command.args(arguments).env("XDG_RUNTIME_DIR", directory.path()).stdin(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut first = start(&[
+        "--name".as_ref(),
+        "demo".as_ref(),
+        "--kernel".as_ref(),
+        guest.path().as_ref(),
+        "--snapshots".as_ref(),
+        directory.path().as_ref(),
+    ]);
+    let begun = Instant::now();
+    loop {
+        let mut save = myvmm(["snapshot", "demo"]);
+        let output = save.arg(&file).env("XDG_RUNTIME_DIR", directory.path()).output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", text(&output.stderr));
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut second = start(&["--restore".as_ref(), file.as_ref()]);
+    for child in [&mut first, &mut second] {
+        child.stdin.as_mut().unwrap().write_all(b"still\no").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let mut said = String::new();
+        io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        assert!(said.contains("still"), "{said}");
+    }
 }

@@ -42,6 +42,8 @@ use crate::vcpu::{Engine, Statistics, Vcpu};
 /// What machine to build and what to boot on it.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the machine is called: its network cards have their addresses by it.
+    pub name: String,
     /// The kernel's ELF file.
     pub kernel: PathBuf,
     /// The initial RAM disk.
@@ -390,7 +392,7 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
     });
     let mut devices: Vec<Box<dyn VirtioDevice>> = disks.collect();
     for (number, card) in config.cards.iter().enumerate() {
-        let mac = card.mac.unwrap_or_else(|| card.link.default_mac(number));
+        let mac = card.mac.unwrap_or_else(|| card.link.default_mac(&config.name, number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
     }
     // What is random differs from run to run.

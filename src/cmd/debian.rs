@@ -41,6 +41,9 @@ pub struct Debian {
     /// Install that system anew and forget what was changed; implies --persist
     #[arg(long)]
     fresh: bool,
+    /// Packages to install with a new system besides those that it always has; may be given several times
+    #[arg(long, value_name = "PACKAGE", value_parser = package_name)]
+    with: Vec<String>,
     /// Lead a port of this host, 2222 if none is given, to the SSH server of that system; implies --persist
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "2222")]
     ssh: Option<u16>,
@@ -125,7 +128,7 @@ impl Debian {
         if !(self.persist || self.fresh || self.ssh.is_some()) {
             return Ok(None);
         }
-        let file = match image::root::prepare(request, self.fresh, drawing)? {
+        let file = match image::root::prepare(request, self.fresh, &self.with, drawing)? {
             Root::Ready(file) => file,
             Root::ToInstall(installation) => install::install(guest, installation, drawing)?,
         };
@@ -142,6 +145,15 @@ impl Debian {
             _ => Ok(closing.end.exit_code()),
         }
     }
+}
+
+/// Reads the name of a Debian package (Debian Policy, section 5.6.1): nothing else may reach apt as a word.
+fn package_name(text: &str) -> Result<String, String> {
+    let good = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let good = text.len() > 1
+        && text.starts_with(good)
+        && text.chars().all(|letter| good(letter) || "+-.".contains(letter));
+    if good { Ok(text.to_owned()) } else { Err("it is not the name of a Debian package".to_owned()) }
 }
 
 /// Shows how far the image is: a bar on a terminal, a line a step elsewhere.
@@ -195,4 +207,19 @@ impl image::Progress for Drawing {
 fn bar_style() -> ProgressStyle {
     let style = ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {percent}%");
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_name;
+
+    #[test]
+    fn only_names_of_packages_reach_apt() {
+        assert!(["fio", "g++-12", "libc6", "0ad"].iter().all(|name| package_name(name).is_ok()));
+        assert!(
+            ["", "x", "-y", "Fio", "a b", "a;b", "+a", "fio=1", "../a"]
+                .iter()
+                .all(|name| package_name(name).is_err())
+        );
+    }
 }

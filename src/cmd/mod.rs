@@ -8,3 +8,4 @@ pub mod inspect;
 pub mod program;
 pub mod ps;
 pub mod run;
+pub mod snapshot;

@@ -1,5 +1,8 @@
 //! The commands that clients can give, and what each does. It must not know how they come in.
 
+use std::path::PathBuf;
+
+use runtime::vm::snapshots::Form;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ type Result = std::result::Result<Value, Failure>;
 type Body = fn(&Controlled, Arguments) -> Result;
 
 /// Every command by its name: QEMU's with the meaning that they have there, and our own.
-const COMMANDS: [(&str, Body); 18] = [
+const COMMANDS: [(&str, Body); 19] = [
     ("cont", |vm, arguments| none(arguments).map(|()| set_paused(vm, false))),
     ("human-monitor-command", |_, _| Err(Failure::new("There is no human monitor; see query-commands"))),
     ("query-block", |vm, arguments| none(arguments).map(|()| vm.target.disks())),
@@ -35,6 +38,10 @@ const COMMANDS: [(&str, Body); 18] = [
         registers.ok_or_else(|| Failure::new(format!("There is no vCPU {cpu_index}; see query-cpus-fast")))
     }),
     ("x-myvmm-query-statistics", |vm, arguments| none(arguments).map(|()| vm.target.statistics())),
+    ("x-myvmm-snapshot", |vm, arguments| {
+        let Snapshot { file, form } = parse(arguments)?;
+        vm.target.snapshot(&file, &form)
+    }),
     // A client that has negotiated is told that it cannot again; it is here to be listed.
     ("qmp_capabilities", |_, _| Err(not_found("qmp_capabilities"))),
     ("query-target", |_, arguments| none(arguments).map(|()| json!({ "arch": "mips64el" }))),
@@ -50,6 +57,14 @@ struct Hot {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Vcpu {
     cpu_index: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Snapshot {
+    file: PathBuf,
+    #[serde(default)]
+    form: Form,
 }
 
 /// Does the command `name`.

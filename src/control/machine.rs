@@ -1,14 +1,17 @@
 //! A machine as it is controlled, over any number of reboots. It must not know who controls it.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runtime::backend::disk::SharedDisk;
+use runtime::vm::snapshots::{Form, Snapshots};
 use runtime::vm::{Config, Handle};
 use serde_json::{Value, json};
 use translator::cp0::Cp0;
 
 use super::protocol::Failure;
 use super::target::Target;
+use crate::exit::Refused;
 use crate::watch::hot_listings;
 
 /// A machine.
@@ -26,6 +29,8 @@ pub struct Machine {
 #[derive(Default)]
 struct Plug {
     current: Option<Handle>,
+    /// What saves the current machine.
+    snapshots: Option<Snapshots>,
     paused: bool,
 }
 
@@ -44,17 +49,18 @@ impl Machine {
     }
 
     /// The next machine, before it runs. If the one before was paused, this one is.
-    pub fn connect(&self, machine: Handle) {
+    pub fn connect(&self, machine: Handle, snapshots: Snapshots) {
         let mut plug = self.lock();
         if plug.paused {
             machine.pause();
         }
-        plug.current = Some(machine);
+        (plug.current, plug.snapshots) = (Some(machine), Some(snapshots));
     }
 
     /// The machine has ended. Nobody holds it any more, so that it can be taken apart.
     pub fn disconnect(&self) {
-        self.lock().current = None;
+        let mut plug = self.lock();
+        (plug.current, plug.snapshots) = (None, None);
     }
 
     /// Ends the machine, if there is one.
@@ -148,6 +154,21 @@ impl Target for Machine {
             })
         };
         self.disks.iter().enumerate().map(disk).collect()
+    }
+
+    fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure> {
+        let snapshots = self.lock().snapshots.clone();
+        let snapshots = snapshots.ok_or_else(|| Failure::new("The machine is not yet there"))?;
+        if !file.is_absolute() {
+            return Err(Failure::new("The file must have an absolute name"));
+        }
+        let saved =
+            snapshots.save(file, form).map_err(|error| Failure::new(Refused::because(error).to_string()))?;
+        Ok(json!({
+            "pause": saved.pause.as_secs_f64(),
+            "total-time": saved.took.as_secs_f64(),
+            "bytes": saved.bytes,
+        }))
     }
 
     fn hottest(&self, count: usize) -> Result<Value, Failure> {

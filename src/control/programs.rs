@@ -1,9 +1,11 @@
 //! The programs of a session as they are controlled, all together. It must not know who controls them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use runtime::pause::Pausable;
 use runtime::program::ProgramVm;
+use runtime::vm::snapshots::Form;
 use serde_json::{Value, json};
 
 use super::protocol::Failure;
@@ -69,6 +71,10 @@ impl Target for Programs {
 
     fn disks(&self) -> Value {
         json!([])
+    }
+
+    fn snapshot(&self, _file: &Path, _form: &Form) -> Result<Value, Failure> {
+        Err(Failure::new("Programs are saved from inside, by SNAPSHOT"))
     }
 
     fn hottest(&self, _count: usize) -> Result<Value, Failure> {

@@ -1,8 +1,10 @@
 //! What is controlled: what a machine and a session of programs have in common. It must not know who asks.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use runtime::vm::snapshots::Form;
 use serde_json::Value;
 
 use super::protocol::{Event, Failure};
@@ -35,6 +37,11 @@ pub trait Target: Send + Sync {
     fn registers(&self, vcpu: usize) -> Option<Value>;
     /// Its disks.
     fn disks(&self) -> Value;
+    /// Saves it to a file while it goes on; gives what came of it.
+    ///
+    /// # Errors
+    /// Fails for what cannot be saved, and as the host does.
+    fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure>;
     /// The blocks that ran most often, as `myvmm dump --format json` shows blocks.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Needs {
     pub network: bool,
     /// Whether it has sockets with names in the file system.
     pub local_sockets: bool,
+    /// Whether it attaches to network devices of the kernel.
+    pub taps: bool,
 }
 
 impl Needs {

@@ -29,9 +29,11 @@ enum Allowed {
     Local(u8, &'static [u64]),
     /// If it has sockets of either kind.
     Sockets,
+    /// As `Among`, if it attaches to network devices of the kernel.
+    Taps(u8, &'static [u64]),
 }
 
-use Allowed::{Always, Among, Bits, Internet, Local, Null, OnSelf, Sockets};
+use Allowed::{Always, Among, Bits, Internet, Local, Null, OnSelf, Sockets, Taps};
 
 const WRITE: u64 = libc::PROT_WRITE as u64;
 const EXECUTE: u64 = libc::PROT_EXEC as u64;
@@ -50,6 +52,7 @@ const TERMINAL: &[u64] = &[
     libc::TIOCGPGRP,
 ];
 const READINESS: &[u64] = &[libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX];
+const TAP: &[u64] = &[libc::TUNSETIFF, libc::TUNSETVNETHDRSZ, libc::TUNSETOFFLOAD];
 const LOCAL: u64 = libc::AF_UNIX as u64;
 const INTERNET: u64 = libc::AF_INET as u64;
 const NAMES: &[u64] = &[libc::PR_SET_NAME as u64, libc::PR_SET_VMA as u64];
@@ -105,6 +108,7 @@ const TABLE: &[(c_long, Allowed, &str)] = &[
     (libc::SYS_dup, Always, "standard streams"),
     (libc::SYS_ioctl, Among(1, TERMINAL), "the terminal of the console"),
     (libc::SYS_ioctl, Among(1, READINESS), "sockets that do not wait"),
+    (libc::SYS_ioctl, Taps(1, TAP), "network devices, when a machine reboots"),
     // Waiting.
     (libc::SYS_poll, Always, "console"),
     (libc::SYS_ppoll, Always, "console"),
@@ -205,7 +209,8 @@ fn rules(needs: &Needs) -> anyhow::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
             Sockets if needs.network || needs.local_sockets => Vec::new(),
             Internet(argument, values) if needs.network => equal(*argument, values)?,
             Local(argument, values) if needs.local_sockets => equal(*argument, values)?,
-            Sockets | Internet(..) | Local(..) => continue,
+            Taps(argument, values) if needs.taps => equal(*argument, values)?,
+            Sockets | Internet(..) | Local(..) | Taps(..) => continue,
             Bits(argument, mask, value) => {
                 vec![rule(*argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(*mask), *value)?]
             }

@@ -94,7 +94,7 @@ fn decode(path: &Path, code: &str, mode: Mode, section: Section) -> Block {
     let words = segment.bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().expect("four")));
     let words: Vec<u32> = words.collect();
     let (va, first) = (segment.base, (segment.base.page_offset() / 4) as usize);
-    let key = Key { pa: Pa(PAGE_SIZE + va.page_offset()), mode };
+    let key = Key::new(Va(va.0), Pa(PAGE_SIZE + va.page_offset()), mode);
     let word = |index: usize| words.get(index - first).copied().unwrap_or(0);
     Block::decode(key, Va(va.0), &MIPS64R2, word)
 }

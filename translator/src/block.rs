@@ -13,13 +13,24 @@ use crate::patch::{self, Action, Plan};
 /// budgets and translation pauses small.
 pub const MAX_INSNS: usize = 64;
 
-/// What identifies a translation. Two virtual pages of the same physical page share it.
+/// What identifies a translation. Two virtual pages that the TLB maps to the same physical page share it; the
+/// unmapped segments, in which virtual addresses are constants of the block, have each their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The physical address of the first instruction.
     pub pa: Pa,
     /// The mode, with [`Mode::MAPPED`] as the fetch was.
     pub mode: Mode,
+    /// The virtual address less the physical one, which tells an unmapped segment; 0 if mapped.
+    segment: u64,
+}
+
+impl Key {
+    /// The key of what is fetched at `va` from `pa`; `mode` has [`Mode::MAPPED`] as the fetch was.
+    pub const fn new(va: Va, pa: Pa, mode: Mode) -> Self {
+        let segment = if mode.contains(Mode::MAPPED) { 0 } else { va.0.wrapping_sub(pa.0) };
+        Self { pa, mode, segment }
+    }
 }
 
 /// One instruction of a block with what replaces it.

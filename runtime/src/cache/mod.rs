@@ -335,7 +335,7 @@ mod tests {
     /// A jump to the next page and its delay slot: one link.
     fn block() -> Arc<Block> {
         let (va, jump) = (Va(0xffff_ffff_8000_1000), 0x0800_0800);
-        let key = Key { pa: Pa(0x1000), mode: Mode::empty() };
+        let key = Key::new(va, Pa(0x1000), Mode::empty());
         Arc::new(Block::decode(key, va, &MIPS64R2, |index| if index == 0 { jump } else { 0 }))
     }
 

@@ -24,7 +24,7 @@ impl Vcpu {
         self.place_site();
         self.cpu.pc = self.site.pc.0;
         let place = self.running_place(self.site.pc);
-        let key = place.map(|(pa, mapped): (_, Mode)| Key { pa, mode: self.cpu.mode | mapped });
+        let key = place.map(|(pa, mapped): (_, Mode)| Key::new(self.site.pc, pa, self.cpu.mode | mapped));
         let block = key.and_then(|key| self.machine.cache().find(&key).map(Arc::clone));
         if let Some(block) = block {
             self.wait_until_fresh(&block);

@@ -125,7 +125,7 @@ impl Vcpu {
             }
             Err(_) => return (0, Flow::Redispatch),
         };
-        let key = Key { pa, mode: self.cpu.mode | mapped };
+        let key = Key::new(va, pa, self.cpu.mode | mapped);
         let machine = Arc::clone(&self.machine);
         let mut cache = machine.cache();
         let Some(entry) = cache.entry(&key) else {
@@ -185,7 +185,7 @@ impl Vcpu {
         let va = Va(self.cpu.pc);
         self.site = Site { pc: va, in_slot: false };
         let (pa, mapped, global) = self.fetch_place(va)?;
-        let key = Key { pa, mode: self.cpu.mode | mapped };
+        let key = Key::new(va, pa, self.cpu.mode | mapped);
         let bound = !global;
         if let Some(entry) = self.machine.cache().entry(&key) {
             return Ok(Next::Code { key, entry, bound });

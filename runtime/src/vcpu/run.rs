@@ -294,7 +294,7 @@ impl Vcpu {
         }
         self.site = Site { pc: va, in_slot: false };
         let (pa, mapped) = self.fetch_address(va)?;
-        let key = Key { pa, mode: self.cpu.mode | mapped };
+        let key = Key::new(va, pa, self.cpu.mode | mapped);
         let block = self.find_or_decode(key, va)?;
         self.recent[slot] = Some(Recent { va: va.0, mode: self.cpu.mode, block: Arc::clone(&block) });
         Ok(block)

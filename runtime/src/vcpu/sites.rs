@@ -93,7 +93,7 @@ impl Vcpu {
         let Some(running) = self.running else { return };
         let start = Va(self.site.pc.0.wrapping_sub(4 * u64::from(running)));
         let Some((pa, mapped)) = self.running_place(start) else { return };
-        let key = Key { pa, mode: self.cpu.mode | mapped };
+        let key = Key::new(start, pa, self.cpu.mode | mapped);
         self.machine.cache().show(&key, step as u8, nature);
     }
 

@@ -30,7 +30,7 @@ pub struct Statistics {
     /// The time in generated code and the stubs that it called, in nanoseconds in a file.
     #[serde(rename = "code_nanoseconds", serialize_with = "nanoseconds")]
     pub code_time: Duration,
-    /// The time in stubs, worked out from every [`TIMED_STUBS`]th call of each, in nanoseconds in a file.
+    /// The time in stubs, worked out from every so many calls of each, in nanoseconds in a file.
     #[serde(rename = "stub_nanoseconds", serialize_with = "nanoseconds")]
     pub stub_time: Duration,
     /// The time in devices, in nanoseconds in a file.

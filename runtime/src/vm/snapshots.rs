@@ -67,9 +67,11 @@ struct Parent {
 }
 
 /// How RAM is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// As an image that is mapped when the machine goes on, so that it does so at once.
+    #[default]
     Mapped,
     /// Compressed.
     Compressed,

@@ -55,6 +55,7 @@ fn config(guest: &Guest, installation: &Installation) -> anyhow::Result<Config> 
     let disks = [image(installation.disk(), false), image(installation.archive(), true)];
     let disks = disks.iter().map(SharedDisk::open).collect::<Result<_, _>>()?;
     Ok(Config {
+        name: "installation".to_owned(),
         kernel: guest.kernel.clone(),
         initrd: Some(guest.initramfs.clone()),
         command_line: format!("panic=-1 console=ttyS0 quiet {}", image::run_word(SCRIPT)?),

@@ -1,13 +1,24 @@
 //! Prepares a Debian guest in the cache and prints where its files are.
 //!
-//! `cargo run -p myvmm-image --example fetch -- [--flavour generic|malta] [--cache DIRECTORY] [--mirror ADDRESS] [--refresh]`
+//! `cargo run -p myvmm-image --example fetch -- [--flavour generic|malta] [--cache DIRECTORY] [--mirror ADDRESS] [--refresh]
+//! [--with PACKAGE]... [--output FILE]`
+//!
+//! With packages to add, another initramfs that has them too goes into the file, and that one is printed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use image::{Flavour, Request};
 
-fn request(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
+/// The packages that an initramfs of its own is to have, and where that goes.
+#[derive(Default)]
+struct Addition {
+    packages: Vec<String>,
+    output: Option<PathBuf>,
+}
+
+fn request(mut arguments: impl Iterator<Item = String>) -> Result<(Request, Addition), String> {
+    let mut addition = Addition::default();
     let cache = image::default_cache().map_err(|error| error.to_string())?;
     let mut request = Request::new(cache, Flavour::Generic);
     while let Some(option) = arguments.next() {
@@ -17,10 +28,12 @@ fn request(mut arguments: impl Iterator<Item = String>) -> Result<Request, Strin
             "--cache" => request.cache = PathBuf::from(value()?),
             "--mirror" => request.mirror = Some(value()?),
             "--refresh" => request.refresh = true,
+            "--with" => addition.packages.push(value()?),
+            "--output" => addition.output = Some(PathBuf::from(value()?)),
             _ => return Err(format!("{option} is not an option: see the head of this example")),
         }
     }
-    Ok(request)
+    Ok((request, addition))
 }
 
 fn flavour(name: &str) -> Result<Flavour, String> {
@@ -35,7 +48,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn fetch() -> Result<(), String> {
-    let request = request(std::env::args().skip(1))?;
+    let (request, addition) = request(std::env::args().skip(1))?;
     let mut last = String::new();
     let mut draw = |what: &str, done: u64, total: Option<u64>| {
         let share = total.map_or(String::new(), |total| format!(" {}%", done * 100 / total.max(1)));
@@ -51,7 +64,16 @@ fn fetch() -> Result<(), String> {
         println!("package   {name} {version}");
     }
     println!("kernel    {}", guest.kernel.display());
-    println!("initramfs {}", guest.initramfs.display());
+    let mut initramfs = guest.initramfs.clone();
+    if !addition.packages.is_empty() {
+        initramfs = addition.output.ok_or("--with needs --output, the file for the initramfs")?;
+        let names: Vec<&str> = addition.packages.iter().map(String::as_str).collect();
+        let mut builder = guest.builder().map_err(|error| chain(&error))?;
+        image::add_packages(&mut builder, &request, &names, &mut draw).map_err(|error| chain(&error))?;
+        let bytes = builder.build().map_err(|error| chain(&error))?;
+        std::fs::write(&initramfs, bytes).map_err(|error| format!("{}: {error}", initramfs.display()))?;
+    }
+    println!("initramfs {}", initramfs.display());
     Ok(())
 }
 

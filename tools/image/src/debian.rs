@@ -22,11 +22,11 @@ pub const SUITE: &str = "bookworm";
 const LAYOUT: u32 = 1;
 
 /// The modules in the initramfs; what they need comes along.
-const MODULES: [&str; 6] =
-    ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4"];
+const MODULES: [&str; 7] =
+    ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4"];
 /// Those of them loaded at boot if the machine has virtio devices; the kernel asks for ext4 itself.
-const MODULES_AT_BOOT: [&str; 5] =
-    ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng"];
+const MODULES_AT_BOOT: [&str; 6] =
+    ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng"];
 
 const USERLAND: &str = "busybox-static";
 
@@ -185,13 +185,7 @@ fn is_there(package: &Package, archives: &Path) -> bool {
 
 /// A package client with the newest list of packages.
 pub(crate) fn open_apt(request: &Request, progress: &mut dyn Progress) -> Result<Apt, Error> {
-    let mirrors = match &request.mirror {
-        Some(mirror) => {
-            mirror::check(mirror)?;
-            vec![mirror.clone()]
-        }
-        None => mirror::of_host()?,
-    };
+    let mirrors = mirrors(request)?;
     // Better now than after a long download.
     DPKG_DEB.output(DPKG_DEB.command().arg("--version"), "looking for dpkg-deb", &request.cache)?;
     let apt = Apt::open(request.cache.join("apt"))?;
@@ -203,12 +197,31 @@ pub(crate) fn open_apt(request: &Request, progress: &mut dyn Progress) -> Result
 fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Result<Vec<Package>, Error> {
     let apt = open_apt(request, progress)?;
     let packages = choose(&apt, request.flavour)?;
+    download_missing(&apt, &packages, archives, progress)?;
+    Ok(packages)
+}
+
+/// The mirrors to ask, in their order.
+fn mirrors(request: &Request) -> Result<Vec<String>, Error> {
+    match &request.mirror {
+        Some(mirror) => {
+            mirror::check(mirror)?;
+            Ok(vec![mirror.clone()])
+        }
+        None => mirror::of_host(),
+    }
+}
+
+/// Brings the files of those of `packages` into `archives` that are not there.
+pub(crate) fn download_missing(
+    apt: &Apt,
+    packages: &[Package],
+    archives: &Path,
+    progress: &mut dyn Progress,
+) -> Result<(), Error> {
     let missing: Vec<Package> =
         packages.iter().filter(|package| !is_there(package, archives)).cloned().collect();
-    if !missing.is_empty() {
-        download(&apt, &missing, archives, progress)?;
-    }
-    Ok(packages)
+    if missing.is_empty() { Ok(()) } else { download(apt, &missing, archives, progress) }
 }
 
 /// The newest kernel of the flavour and the userland.
@@ -264,7 +277,7 @@ fn assemble(
         .ok_or(Error::BadPackage { package: directory, missing: "its files".into() })
 }
 
-fn unpack(package: &Path, into: &Path) -> Result<(), Error> {
+pub(crate) fn unpack(package: &Path, into: &Path) -> Result<(), Error> {
     let what = format!("unpacking {}", package.display());
     let mut command = DPKG_DEB.command();
     DPKG_DEB.run(command.arg("-x").arg(package).arg(into), &what, into, |_| {})

@@ -141,11 +141,17 @@ fn image(directory: &Path) -> PathBuf {
 }
 
 /// Gives the system in the cache that `request` names, or what is needed to install it if there is none, or if it is
-/// to be a `fresh` one. The first time this takes some 40 MB of downloads.
+/// to be a `fresh` one. The first time this takes some 40 MB of downloads. A system that is installed has the packages
+/// `more`, too.
 ///
 /// # Errors
 /// Each variant of [`Error`] says what is missing and what to do.
-pub fn prepare(request: &Request, fresh: bool, progress: &mut dyn Progress) -> Result<Root, Error> {
+pub fn prepare(
+    request: &Request,
+    fresh: bool,
+    more: &[String],
+    progress: &mut dyn Progress,
+) -> Result<Root, Error> {
     let directory = request.cache.join("debian").join("disk");
     let ready = || image(&directory).exists().then(|| Root::Ready(image(&directory)));
     if let Some(root) = ready().filter(|_| !fresh) {
@@ -157,28 +163,34 @@ pub fn prepare(request: &Request, fresh: bool, progress: &mut dyn Progress) -> R
         return Ok(root);
     }
     fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
-    let packages = fetch(request, &directory, progress)?;
+    let packages = fetch(request, &directory, more, progress)?;
     let installation = Installation { directory, _lock: lock };
     installation.fill(&packages, progress)?;
     Ok(Root::ToInstall(installation))
 }
 
 /// The files of the packages, from the archive if they are not all in the cache.
-fn fetch(request: &Request, directory: &Path, progress: &mut dyn Progress) -> Result<Vec<PathBuf>, Error> {
+fn fetch(
+    request: &Request,
+    directory: &Path,
+    more: &[String],
+    progress: &mut dyn Progress,
+) -> Result<Vec<PathBuf>, Error> {
     let (archives, list) = (request.cache.join("archives"), directory.join("packages"));
+    let wanted: Vec<&str> = PACKAGES.into_iter().chain(more.iter().map(String::as_str)).collect();
     let is_there = |file: &PackageFile| {
         fs::metadata(archives.join(&file.name)).is_ok_and(|found| found.len() == file.size)
     };
-    let known = fs::read_to_string(&list).ok().and_then(|text| parse(&text));
+    let known = fs::read_to_string(&list).ok().and_then(|text| parse(&text, &wanted));
     let known = known.filter(|files| !request.refresh && files.iter().all(is_there));
     let files = match known {
         Some(files) => files,
         None => {
             let apt = open_apt(request, progress)?;
-            let files = apt.resolve(&PACKAGES)?;
+            let files = apt.resolve(&wanted)?;
             let total = files.iter().map(|file| file.size).sum();
-            apt.download_all(&PACKAGES, total, &archives, progress)?;
-            store::write(&list, print(&files).as_bytes())?;
+            apt.download_all(&wanted, total, &archives, progress)?;
+            store::write(&list, print(&files, &wanted).as_bytes())?;
             files
         }
     };
@@ -186,14 +198,14 @@ fn fetch(request: &Request, directory: &Path, progress: &mut dyn Progress) -> Re
 }
 
 /// The text of the list of files: what was asked for, then a size and a name a line.
-fn print(files: &[PackageFile]) -> String {
+fn print(files: &[PackageFile], wanted: &[&str]) -> String {
     let lines = files.iter().map(|file| format!("{} {}\n", file.size, file.name));
-    [format!("{PACKAGES:?}\n")].into_iter().chain(lines).collect()
+    [format!("{wanted:?}\n")].into_iter().chain(lines).collect()
 }
 
-/// Reads what [`print`] wrote, unless it was for something else.
-fn parse(text: &str) -> Option<Vec<PackageFile>> {
-    let rest = text.strip_prefix(&format!("{PACKAGES:?}\n"))?;
+/// Reads what [`print`] wrote, unless something else was asked for.
+fn parse(text: &str, wanted: &[&str]) -> Option<Vec<PackageFile>> {
+    let rest = text.strip_prefix(&format!("{wanted:?}\n"))?;
     let file = |line: &str| {
         let (size, name) = line.split_once(' ')?;
         Some(PackageFile { name: name.to_owned(), size: size.parse().ok()? })
@@ -208,9 +220,8 @@ mod tests {
     #[test]
     fn the_list_of_packages_is_read_again() {
         let files = vec![PackageFile { name: "a_1%3a2_all.deb".into(), size: 7 }];
-        assert_eq!(parse(&print(&files)), Some(files));
-        for bad in ["", "[]\n7 a\n", &format!("{PACKAGES:?}\nseven a\n")] {
-            assert_eq!(parse(bad), None, "{bad:?}");
-        }
+        assert_eq!(parse(&print(&files, &["a"]), &["a"]), Some(files.clone()));
+        assert_eq!(parse(&print(&files, &["a"]), &["a", "b"]), None);
+        assert_eq!(parse("[\"a\"]\nseven a\n", &["a"]), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::backend::events::{Events, Interest};
 /// A longer frame than Ethernet has without offloads is a peer that speaks something else.
 const LONGEST: usize = 65_535 + 14;
 const LENGTH: usize = 4;
-/// Bytes that wait for a slow peer; frames beyond them are lost, as on any network.
+/// Bytes that wait for a slow peer; beyond them the guest waits.
 const MOST_OUTGOING: usize = 1 << 20;
 /// Frames that wait for a slow guest; beyond them the peer waits.
 const MOST_INCOMING: usize = 128;
@@ -193,11 +193,15 @@ impl Network for Stream {
         self.find_peer();
     }
 
-    fn send(&mut self, frame: &[u8]) {
-        if self.peer.is_some() && self.outgoing.len() + LENGTH + frame.len() <= MOST_OUTGOING {
-            self.outgoing.extend((frame.len() as u32).to_be_bytes());
-            self.outgoing.extend(frame);
+    fn send(&mut self, frame: &Frame) {
+        if self.peer.is_some() && self.has_room() {
+            self.outgoing.extend((frame.bytes.len() as u32).to_be_bytes());
+            self.outgoing.extend(&frame.bytes);
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.outgoing.len() < MOST_OUTGOING
     }
 
     fn serve(&mut self, _ready: &[u64]) {
@@ -240,8 +244,12 @@ mod tests {
     fn cable(end: &End) -> (Stream, Arc<Events>) {
         let mut stream = Stream::new(end).unwrap();
         let events = Arc::new(Events::new().unwrap());
-        stream.start(Mac::of_card(0), Offloads::default(), &events);
+        stream.start(Mac::of_card("test", 0), Offloads::default(), &events);
         (stream, events)
+    }
+
+    fn frame(byte: u8, length: usize) -> Frame {
+        Frame { bytes: vec![byte; length], ..Frame::default() }
     }
 
     fn frames(stream: &mut Stream, count: usize) -> Vec<Vec<u8>> {
@@ -265,11 +273,11 @@ mod tests {
         for _ in 0..2 {
             let (mut far, _events) = cable(&End::Connect(path.clone()));
             near.serve(&[]);
-            far.send(&[1; 60]);
-            far.send(&[2; 1514]);
+            far.send(&frame(1, 60));
+            far.send(&frame(2, 1514));
             far.serve(&[]);
             assert_eq!(frames(&mut near, 2), [vec![1; 60], vec![2; 1514]]);
-            near.send(&[3; 100]);
+            near.send(&frame(3, 100));
             near.serve(&[]);
             assert_eq!(frames(&mut far, 1), [[3; 100]]);
             drop(far);
@@ -278,6 +286,27 @@ mod tests {
         }
         drop(near);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_guest_waits_for_a_slow_peer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cable");
+        let (mut near, _events) = cable(&End::Listen(path.clone()));
+        let (mut far, _events) = cable(&End::Connect(path));
+        near.serve(&[]);
+        let mut sent = 0;
+        while near.has_room() {
+            near.send(&frame(7, 1500));
+            near.serve(&[]);
+            sent += 1;
+        }
+        let mut arrived = 0;
+        while arrived < sent {
+            arrived += frames(&mut far, 1).len();
+            near.serve(&[]);
+        }
+        assert!(near.has_room());
     }
 
     #[test]

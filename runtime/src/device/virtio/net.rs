@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::queue::{Chain, Queue, RingError};
 use super::{DeviceKind, VirtioDevice};
 use crate::backend::events::Events;
-use crate::backend::net::{Frame, Mac, Network, Offloads};
+use crate::backend::net::header::{self, HEADER_LENGTH};
+use crate::backend::net::{Frame, Mac, Network, Offloads, SegmentKind};
 
 const QUEUE_SIZE: u16 = 256;
 const RECEIVE: usize = 0;
@@ -16,20 +17,15 @@ const TRANSMIT: usize = 1;
 const FEATURE_CHECKSUM: u64 = 1 << 0;
 const FEATURE_GUEST_CHECKSUM: u64 = 1 << 1;
 const FEATURE_MAC: u64 = 1 << 5;
-const FEATURE_GUEST_SEGMENTS: u64 = 1 << 7;
-const FEATURE_HOST_SEGMENTS: u64 = 1 << 11;
+const FEATURE_GUEST_TCP4: u64 = 1 << 7;
+const FEATURE_GUEST_TCP6: u64 = 1 << 8;
+const FEATURE_HOST_TCP4: u64 = 1 << 11;
+const FEATURE_HOST_TCP6: u64 = 1 << 12;
 const FEATURE_MERGED_BUFFERS: u64 = 1 << 15;
 const FEATURE_STATUS: u64 = 1 << 16;
 
 /// The link is up (section 5.1.4, `status`).
 const LINK_UP: u16 = 1 << 0;
-
-/// `virtio_net_hdr` (section 5.1.6), which precedes each frame.
-const HEADER_LENGTH: u64 = 12;
-/// In it: the sum over the payload is still to be made.
-const NEEDS_CHECKSUM: u8 = 1 << 0;
-/// In it: the frame stands for several of TCP over IPv4.
-const SEGMENTS_TCP4: u8 = 1;
 
 /// The longest frame that is sent: a segment as long as IP allows, behind its Ethernet header.
 const LONGEST_FRAME: u64 = 65_535 + 14;
@@ -51,33 +47,59 @@ pub struct Net {
     merged_buffers: bool,
     /// The last turn ended before all was done.
     unfinished: bool,
-    frame: Vec<u8>,
+    /// The frame that is being sent.
+    frame: Frame,
 }
 
 impl Net {
     /// A card with address `mac`, plugged into `network`.
     pub fn new(mac: Mac, network: Box<dyn Network>) -> Self {
-        Self { mac, network, merged_buffers: false, unfinished: false, frame: Vec::new() }
+        Self { mac, network, merged_buffers: false, unfinished: false, frame: Frame::default() }
     }
 
-    /// Sends frames that the driver has ready; says whether there may be more.
+    /// Sends frames that the driver has ready; says whether there may be more that can be sent.
     fn transmit(&mut self, queue: &mut Queue) -> Result<bool, RingError> {
         for _ in 0..BURST {
+            if !self.network.has_room() {
+                queue.signal()?;
+                return Ok(false);
+            }
             let Some(chain) = queue.pop()? else {
                 queue.signal()?;
                 return Ok(false);
             };
-            let length = chain.readable().checked_sub(HEADER_LENGTH).ok_or(RingError::Short)?;
-            // A longer one is dropped, as a cable would.
-            if length <= LONGEST_FRAME {
-                self.frame.resize(length as usize, 0);
-                chain.read(HEADER_LENGTH, &mut self.frame)?;
-                self.network.send(&self.frame);
-            }
+            self.send(&chain)?;
             queue.push(&chain, 0)?;
         }
         queue.signal()?;
         Ok(true)
+    }
+
+    /// Sends the frame in `chain`. One that is too long or makes no sense is dropped, as a cable would.
+    fn send(&mut self, chain: &Chain) -> Result<(), RingError> {
+        let length = chain.readable().checked_sub(HEADER_LENGTH as u64).ok_or(RingError::Short)?;
+        if length > LONGEST_FRAME {
+            return Ok(());
+        }
+        let mut header = [0; HEADER_LENGTH];
+        chain.read(0, &mut header)?;
+        self.frame.bytes.resize(length as usize, 0);
+        chain.read(HEADER_LENGTH as u64, &mut self.frame.bytes)?;
+        if header::decode(header, &mut self.frame).is_some() && self.offers(&self.frame) {
+            self.network.send(&self.frame);
+        }
+        Ok(())
+    }
+
+    /// Whether the network has the offloads that `frame` relies on; the driver may pretend that it has.
+    fn offers(&self, frame: &Frame) -> bool {
+        let offloads = self.network.offloads();
+        let segments = match frame.segment.map(|segment| segment.kind) {
+            None => true,
+            Some(SegmentKind::Tcp4) => offloads.tcp4,
+            Some(SegmentKind::Tcp6) => offloads.tcp6,
+        };
+        segments && (frame.checksum.is_none() || offloads.checksum)
     }
 
     /// Gives the driver the frames that wait for it, as far as it has room.
@@ -97,7 +119,7 @@ impl Net {
 
 /// Gives the driver one frame; `false` if it has no room yet.
 fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingError> {
-    let wanted = HEADER_LENGTH + frame.bytes.len() as u64;
+    let wanted = (HEADER_LENGTH + frame.bytes.len()) as u64;
     let mut chains: Vec<Chain> = Vec::new();
     let mut room = 0;
     while room < wanted && (merged || chains.is_empty()) && chains.len() < MOST_BUFFERS {
@@ -109,37 +131,30 @@ fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingE
         room += chain.writable();
         chains.push(chain);
     }
-    let mut bytes = header(frame, chains.len() as u16).to_vec();
-    bytes.extend(&frame.bytes);
-    let mut rest = &bytes[..];
-    for chain in &chains {
-        let length = rest.len().min(usize::try_from(chain.writable()).unwrap_or(usize::MAX));
-        let (now, later) = rest.split_at(length);
-        chain.write(0, now)?;
-        queue.push(chain, length as u32)?;
-        rest = later;
+    // What does not fit is the driver's fault.
+    if room < wanted {
+        return Err(RingError::Short);
     }
-    // What did not fit is the driver's fault.
-    if rest.is_empty() { Ok(true) } else { Err(RingError::Short) }
+    let header = header::encode(frame, chains.len() as u16);
+    let mut parts = [&header[..], &frame.bytes];
+    for chain in &chains {
+        let written = fill(chain, &mut parts)?;
+        queue.push(chain, written)?;
+    }
+    Ok(true)
 }
 
-fn header(frame: &Frame, buffers: u16) -> [u8; HEADER_LENGTH as usize] {
-    let mut header = [0; HEADER_LENGTH as usize];
-    let mut set = |at: usize, value: u16| header[at..at + 2].copy_from_slice(&value.to_le_bytes());
-    set(10, buffers);
-    if let Some((start, offset)) = frame.checksum {
-        set(6, start);
-        set(8, offset);
-        if let Some(segment) = frame.segment {
-            // Where the header of TCP ends, by its own length.
-            let length = frame.bytes.get(usize::from(start) + 12).map_or(20, |byte| u16::from(byte >> 4) * 4);
-            set(2, start + length);
-            set(4, segment);
-            header[1] = SEGMENTS_TCP4;
-        }
-        header[0] = NEEDS_CHECKSUM;
+/// Fills `chain` from the front of `parts`, one after the other, and takes away from them what it took.
+fn fill(chain: &Chain, parts: &mut [&[u8]]) -> Result<u32, RingError> {
+    let mut written = 0;
+    for part in parts {
+        let room = usize::try_from(chain.writable() - written).unwrap_or(usize::MAX);
+        let (now, later) = part.split_at(part.len().min(room));
+        chain.write(written, now)?;
+        written += now.len() as u64;
+        *part = later;
     }
-    header
+    Ok(written as u32)
 }
 
 /// A frame from `mac` to everybody, by which switches learn where the card is now: a request of reverse
@@ -162,13 +177,17 @@ impl VirtioDevice for Net {
     }
 
     fn features(&self) -> u64 {
-        let Offloads { checksum, segmentation } = self.network.offloads();
+        let offloads = self.network.offloads();
         let mut features = FEATURE_MAC | FEATURE_STATUS | FEATURE_MERGED_BUFFERS;
-        if checksum {
+        if offloads.checksum {
             features |= FEATURE_CHECKSUM | FEATURE_GUEST_CHECKSUM;
-        }
-        if checksum && segmentation {
-            features |= FEATURE_HOST_SEGMENTS | FEATURE_GUEST_SEGMENTS;
+            // Segments need sums (section 5.1.3.1).
+            if offloads.tcp4 {
+                features |= FEATURE_HOST_TCP4 | FEATURE_GUEST_TCP4;
+            }
+            if offloads.tcp6 {
+                features |= FEATURE_HOST_TCP6 | FEATURE_GUEST_TCP6;
+            }
         }
         features
     }
@@ -187,8 +206,9 @@ impl VirtioDevice for Net {
     fn activate(&mut self, features: u64, events: &Arc<Events>) {
         self.merged_buffers = features & FEATURE_MERGED_BUFFERS != 0;
         let checksum = features & FEATURE_GUEST_CHECKSUM != 0;
-        let segmentation = checksum && features & FEATURE_GUEST_SEGMENTS != 0;
-        self.network.start(self.mac, Offloads { checksum, segmentation }, events);
+        let tcp4 = checksum && features & FEATURE_GUEST_TCP4 != 0;
+        let tcp6 = checksum && features & FEATURE_GUEST_TCP6 != 0;
+        self.network.start(self.mac, Offloads { checksum, tcp4, tcp6 }, events);
     }
 
     fn serve(&mut self, queues: &mut [Option<Queue>], ready: &[u64]) -> Result<(), RingError> {
@@ -218,7 +238,8 @@ impl VirtioDevice for Net {
     }
 
     fn resume(&mut self) {
-        self.network.send(&announcement(self.mac));
+        let bytes = announcement(self.mac).to_vec();
+        self.network.send(&Frame { bytes, ..Frame::default() });
     }
 
     fn reset(&mut self) {

@@ -2,32 +2,36 @@
 //! privilege is needed. The guest is 10.0.2.15; 10.0.2.2 is the gateway and the host's own loopback,
 //! 10.0.2.3 is the host's name server: addresses that users know from other emulators.
 //!
-//! TCP is ended here by smoltcp and begun anew by the host; datagrams are passed on one by one. IPv6,
-//! fragments and all other protocols are dropped, and echo requests are answered by the gateway only.
+//! TCP is ended here by smoltcp and begun anew by the host; datagrams and echo requests are passed on one
+//! by one. IPv6, fragments and all other protocols are dropped.
 
+mod datagram;
 mod dhcp;
+mod forward;
+mod frame;
 mod port;
 mod resolver;
 mod tcp;
-mod udp;
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{
-    ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, HardwareAddress,
-    IpAddress, IpCidr, IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket, UdpPacket, UdpRepr,
+    ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, HardwareAddress,
+    Icmpv4DstUnreachable, Icmpv4Message, Icmpv4Packet, IpAddress, IpCidr, IpProtocol, Ipv4Packet, TcpPacket,
+    UdpPacket,
 };
 
+use self::datagram::{Arrival, Datagrams, Kind, Pair};
+use self::forward::Listener;
 use self::port::Port;
 use self::tcp::{Ends, Flows};
-use self::udp::Datagrams;
 use super::{Frame, Mac, Network, Offloads};
-use crate::backend::events::{Events, Interest};
+use crate::backend::events::Events;
 
 pub use self::resolver::FILE as RESOLVER_FILE;
 
@@ -38,7 +42,8 @@ const NAMESERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 const NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 const GATEWAY_MAC: EthernetAddress = EthernetAddress([0x52, 0x55, 0x0a, 0x00, 0x02, 0x02]);
 const DNS_PORT: u16 = 53;
-const HOP_LIMIT: u8 = 64;
+/// Ports of the gateway, for clients that come from the host.
+const FIRST_PORT: u16 = 49_152;
 
 /// How often unused pairs of ends are looked for.
 const CLEANING: Duration = Duration::from_secs(10);
@@ -52,6 +57,8 @@ const ROUNDS: usize = 16;
 pub enum Protocol {
     /// Connections.
     Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// A port of the host that leads to one of the guest.
@@ -70,6 +77,8 @@ pub struct Forward {
 pub struct Options {
     /// Ports of the host that lead to the guest.
     pub forwards: Vec<Forward>,
+    /// Who answers what the guest asks its name server; without it, the host's own name server.
+    pub resolver: Option<SocketAddrV4>,
 }
 
 /// What there is only while the card is up.
@@ -86,8 +95,8 @@ struct Running {
 
 /// The network.
 pub struct User {
-    listeners: Vec<(TcpListener, u16)>,
-    resolver: Option<Ipv4Addr>,
+    listeners: Vec<Listener>,
+    resolver: Option<SocketAddrV4>,
     started: Instant,
     next_token: u64,
     running: Option<Running>,
@@ -99,17 +108,9 @@ impl User {
     /// # Errors
     /// Fails if the host refuses to listen on one of them.
     pub fn new(options: &Options) -> io::Result<Self> {
-        let listen = |forward: &Forward| {
-            let failed = |error: io::Error| {
-                let what = format!("Cannot listen on {} to forward it to the guest: {error}", forward.host);
-                io::Error::new(error.kind(), what)
-            };
-            let listener = TcpListener::bind(forward.host).map_err(failed)?;
-            listener.set_nonblocking(true).map_err(failed)?;
-            Ok((listener, forward.guest))
-        };
-        let listeners: io::Result<Vec<_>> = options.forwards.iter().map(listen).collect();
-        let (listeners, resolver) = (listeners?, resolver::of_host());
+        let listeners = options.forwards.iter().map(Listener::open).collect::<io::Result<Vec<_>>>()?;
+        let of_host = || resolver::of_host().map(|server| SocketAddrV4::new(server, DNS_PORT));
+        let resolver = options.resolver.or_else(of_host);
         // The first tokens are those of the listeners.
         let next_token = listeners.len() as u64;
         Ok(Self { listeners, resolver, started: Instant::now(), next_token, running: None })
@@ -129,14 +130,13 @@ impl User {
     fn target(&self, address: SocketAddrV4) -> Option<SocketAddrV4> {
         let ip = *address.ip();
         let inside = ip.octets()[..3] == GATEWAY.octets()[..3];
-        let translated = match ip {
-            GATEWAY => Some(Ipv4Addr::LOCALHOST),
+        match ip {
+            GATEWAY => Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, address.port())),
             NAMESERVER if address.port() == DNS_PORT => self.resolver,
             _ if inside || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() => None,
             _ if ip.octets()[0] == 0 => None,
-            _ => Some(ip),
-        };
-        Some(SocketAddrV4::new(translated?, address.port()))
+            _ => Some(address),
+        }
     }
 
     /// A packet of IPv4 from the guest, in its `frame`.
@@ -148,6 +148,7 @@ impl User {
             IpProtocol::Udp => self.take_datagram(packet),
             IpProtocol::Tcp if packet.src_addr() == GUEST => self.take_segment(frame, packet),
             IpProtocol::Icmp if to_gateway => self.push(frame),
+            IpProtocol::Icmp => self.take_echo(packet),
             _ => {}
         }
     }
@@ -178,10 +179,31 @@ impl User {
         if peer.port() == dhcp::SERVER_PORT {
             return self.answer_dhcp(datagram.payload());
         }
-        let (target, token) = (self.target(peer), self.token());
-        if let (Some(target), Some(running), true) = (target, &mut self.running, *guest.ip() == GUEST) {
-            running.datagrams.send(token, Ends { guest, peer }, target, datagram.payload());
+        let ends = Ends { guest, peer };
+        if *guest.ip() == GUEST && !self.listeners.iter().any(|port| port.answer(ends, datagram.payload())) {
+            self.pass_on(Pair { kind: Kind::Udp, ends }, datagram.payload());
         }
+    }
+
+    fn take_echo(&mut self, packet: &Ipv4Packet<&[u8]>) {
+        let Ok(message) = Icmpv4Packet::new_checked(packet.payload()) else { return };
+        if message.msg_type() == Icmpv4Message::EchoRequest && packet.src_addr() == GUEST {
+            let guest = SocketAddrV4::new(GUEST, message.echo_ident());
+            let ends = Ends { guest, peer: SocketAddrV4::new(packet.dst_addr(), 0) };
+            self.pass_on(Pair { kind: Kind::Echo, ends }, packet.payload());
+        }
+    }
+
+    /// Sends what the guest sent; if the host cannot, the guest is told as a router would.
+    fn pass_on(&mut self, pair: Pair, payload: &[u8]) {
+        let (target, token) = (self.target(pair.ends.peer), self.token());
+        let (Some(target), Some(running)) = (target, &mut self.running) else { return };
+        let reason = match running.datagrams.send(token, pair, target, payload) {
+            Ok(()) => return,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Icmpv4DstUnreachable::CommProhibited,
+            Err(_) => Icmpv4DstUnreachable::NetUnreachable,
+        };
+        running.port.push_datagram(frame::unreachable(running.guest, GATEWAY, pair, reason));
     }
 
     fn answer_dhcp(&mut self, message: &[u8]) {
@@ -189,22 +211,34 @@ impl User {
         if let Some(reply) = dhcp::answer(message) {
             let guest = SocketAddrV4::new(Ipv4Addr::BROADCAST, dhcp::CLIENT_PORT);
             let peer = SocketAddrV4::new(GATEWAY, dhcp::SERVER_PORT);
-            running.port.push_to_guest(datagram_frame(running.guest, Ends { guest, peer }, &reply));
+            running.port.push_datagram(frame::datagram(running.guest, Ends { guest, peer }, &reply));
         }
     }
 
+    /// Takes what came to the host's ports for the guest.
     fn accept(&mut self, ready: &[u64]) {
         for index in 0..self.listeners.len() {
-            while ready.contains(&(index as u64)) {
-                let (listener, port) = &self.listeners[index];
-                let (guest, Ok((host, _))) = (SocketAddrV4::new(GUEST, *port), listener.accept()) else {
-                    break;
-                };
-                let token = self.token();
-                let Some(running) = &mut self.running else { break };
-                let context = running.interface.context();
-                running.flows.accept(&mut running.sockets, context, token, host, guest, GATEWAY);
+            if ready.contains(&(index as u64)) {
+                self.accept_connections(index);
+                self.accept_datagrams(index);
             }
+        }
+    }
+
+    fn accept_connections(&mut self, index: usize) {
+        while let Some(host) = self.listeners[index].accept() {
+            let (guest, token) = (self.listeners[index].guest(), self.token());
+            let Some(running) = &mut self.running else { break };
+            let context = running.interface.context();
+            running.flows.accept(&mut running.sockets, context, token, host, guest, GATEWAY);
+        }
+    }
+
+    fn accept_datagrams(&mut self, index: usize) {
+        let Some(running) = &mut self.running else { return };
+        let mut bytes = [0; datagram::LONGEST + 1];
+        while let Some((ends, length)) = self.listeners[index].receive(&mut bytes) {
+            running.port.push_datagram(frame::datagram(running.guest, ends, &bytes[..length]));
         }
     }
 }
@@ -239,10 +273,16 @@ impl Running {
 
     fn serve(&mut self, ready: &[u64], now: StackInstant) {
         let (port, guest) = (&mut self.port, self.guest);
-        self.datagrams.receive(ready, |ends, payload| {
-            if port.has_room() {
-                port.push_to_guest(datagram_frame(guest, ends, payload));
-            }
+        self.datagrams.receive(ready, |pair, arrival| {
+            let frame = match (arrival, pair.kind) {
+                (Arrival::Bytes(payload), Kind::Udp) => frame::datagram(guest, pair.ends, payload),
+                (Arrival::Bytes(message), Kind::Echo) => frame::echo(guest, pair.ends, message),
+                (Arrival::Refused, _) => {
+                    let reason = Icmpv4DstUnreachable::PortUnreachable;
+                    frame::unreachable(guest, *pair.ends.peer.ip(), pair, reason)
+                }
+            };
+            port.push_datagram(frame);
         });
         for round in 0..ROUNDS {
             // The host's sockets were ready once.
@@ -261,30 +301,6 @@ impl Running {
     }
 }
 
-/// A datagram for the guest with everything around it.
-fn datagram_frame(guest: EthernetAddress, ends: Ends, payload: &[u8]) -> Vec<u8> {
-    let udp = UdpRepr { src_port: ends.peer.port(), dst_port: ends.guest.port() };
-    let length = udp.header_len() + payload.len();
-    let ip = Ipv4Repr {
-        src_addr: *ends.peer.ip(),
-        dst_addr: *ends.guest.ip(),
-        next_header: IpProtocol::Udp,
-        payload_len: length,
-        hop_limit: HOP_LIMIT,
-    };
-    let ethernet = EthernetRepr { src_addr: GATEWAY_MAC, dst_addr: guest, ethertype: EthernetProtocol::Ipv4 };
-    let mut bytes = vec![0; ethernet.buffer_len() + ip.buffer_len() + length];
-    let checksums = smoltcp::phy::ChecksumCapabilities::default();
-    let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
-    ethernet.emit(&mut frame);
-    let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
-    ip.emit(&mut packet, &checksums);
-    let mut datagram = UdpPacket::new_unchecked(packet.payload_mut());
-    let (from, to) = (IpAddress::Ipv4(ip.src_addr), IpAddress::Ipv4(ip.dst_addr));
-    udp.emit(&mut datagram, &from, &to, payload.len(), |room| room.copy_from_slice(payload), &checksums);
-    bytes
-}
-
 /// Whether an ARP packet asks for one of our addresses, or answers us. The guest may also look whether
 /// an address that it is about to take is free, and the stack would answer for all of them.
 fn is_for_us(packet: &[u8]) -> bool {
@@ -299,18 +315,19 @@ fn is_for_us(packet: &[u8]) -> bool {
 
 impl Network for User {
     fn offloads(&self) -> Offloads {
-        Offloads { checksum: true, segmentation: true }
+        Offloads { checksum: true, tcp4: true, tcp6: false }
     }
 
     fn start(&mut self, guest: Mac, offloads: Offloads, events: &Arc<Events>) {
         self.running = Some(Running::new(guest, offloads, events, self.now()));
-        for (token, (listener, _)) in (0..).zip(&self.listeners) {
-            // A port that the host cannot wait for is one that nobody is answered on.
-            let _ = events.add(listener, token, Interest { read: true, write: false });
+        for (token, listener) in (0..).zip(&self.listeners) {
+            listener.wait(events, token);
         }
     }
 
-    fn send(&mut self, frame: &[u8]) {
+    /// Of a frame that came through memory only, nothing is summed up, and long segments are as welcome.
+    fn send(&mut self, frame: &Frame) {
+        let frame = &frame.bytes[..];
         let Ok(ethernet) = EthernetFrame::new_checked(frame) else { return };
         match ethernet.ethertype() {
             EthernetProtocol::Arp if is_for_us(ethernet.payload()) => self.push(frame),
@@ -321,6 +338,10 @@ impl Network for User {
             }
             _ => {}
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| running.port.takes_from_guest())
     }
 
     fn serve(&mut self, ready: &[u64]) {
@@ -355,9 +376,9 @@ impl Network for User {
 
     fn stop(&mut self) {
         let Some(running) = self.running.take() else { return };
-        // The others are closed, and with that no longer waited for.
-        for (listener, _) in &self.listeners {
-            let _ = running.events.remove(listener);
+        // The other sockets are closed, and with that no longer waited for.
+        for listener in &mut self.listeners {
+            listener.forget(&running.events);
         }
     }
 }

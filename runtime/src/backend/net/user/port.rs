@@ -6,14 +6,20 @@ use std::collections::VecDeque;
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
 
-use super::super::{Frame, Offloads};
+use super::super::{Frame, Offloads, Segment, SegmentKind};
 
 /// Ethernet with the usual IP packets of 1500 bytes.
 pub const FRAME_SIZE: usize = 1514;
 /// The longest segment that is left to the guest to take as one.
 const LONGEST: usize = 65_000;
-/// Frames that wait for the guest; beyond them the stack and the host's sockets wait.
+/// Frames of the guest that wait for the stack; beyond them the guest waits.
 const DEPTH: usize = 128;
+/// Frames and bytes that wait for the guest; beyond them the stack and the host's sockets wait.
+const MOST_FRAMES: usize = 1024;
+const MOST_BYTES: usize = 2 << 20;
+/// Frames that wait for the guest, if they are datagrams, for which nobody can be made to wait: a guest
+/// that rests for a while should not lose them.
+const MOST_DATAGRAMS: usize = 8192;
 
 const ETHERNET_HEADER: usize = 14;
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -26,6 +32,8 @@ const TCP_CHECKSUM: u16 = 16;
 pub struct Port {
     from_guest: VecDeque<Vec<u8>>,
     to_guest: VecDeque<Frame>,
+    /// How long the frames in `to_guest` are together.
+    bytes_to_guest: usize,
     offloads: Offloads,
 }
 
@@ -37,21 +45,31 @@ impl Port {
 
     /// Gives the stack a frame; one too many is lost, as on any network.
     pub fn push_from_guest(&mut self, bytes: &[u8]) {
-        if self.from_guest.len() < DEPTH {
+        if self.takes_from_guest() {
             self.from_guest.push_back(bytes.to_vec());
         }
     }
 
-    /// Gives the guest a frame; one too many is lost.
-    pub fn push_to_guest(&mut self, bytes: Vec<u8>) {
-        if self.has_room() {
-            self.to_guest.push_back(Frame { bytes, ..Frame::default() });
+    /// Whether the stack keeps up.
+    pub fn takes_from_guest(&self) -> bool {
+        self.from_guest.len() < DEPTH
+    }
+
+    /// Gives the guest a datagram; one too many is lost.
+    pub fn push_datagram(&mut self, bytes: Vec<u8>) {
+        if self.to_guest.len() < MOST_DATAGRAMS {
+            self.push_to_guest(Frame { bytes, ..Frame::default() });
         }
+    }
+
+    fn push_to_guest(&mut self, frame: Frame) {
+        self.bytes_to_guest += frame.bytes.len();
+        self.to_guest.push_back(frame);
     }
 
     /// Whether the guest keeps up.
     pub fn has_room(&self) -> bool {
-        self.to_guest.len() < DEPTH
+        self.to_guest.len() < MOST_FRAMES && self.bytes_to_guest < MOST_BYTES
     }
 
     /// The next frame for the guest.
@@ -61,7 +79,9 @@ impl Port {
 
     /// Forgets the next frame for the guest.
     pub fn advance(&mut self) {
-        self.to_guest.pop_front();
+        if let Some(frame) = self.to_guest.pop_front() {
+            self.bytes_to_guest -= frame.bytes.len();
+        }
     }
 }
 
@@ -88,7 +108,7 @@ impl Device for Port {
         // What comes from the guest went through memory only, and its sums may be left to do.
         capabilities.checksum.ipv4 = Checksum::Tx;
         capabilities.checksum.tcp = if self.offloads.checksum { Checksum::None } else { Checksum::Tx };
-        if self.offloads.segmentation {
+        if self.offloads.tcp4 {
             capabilities.segmentation.tcpv4 = std::num::NonZeroUsize::new(LONGEST);
         }
         capabilities
@@ -115,8 +135,9 @@ impl TxToken for ToGuest<'_> {
         let mut bytes = vec![0; length];
         let result = write(&mut bytes);
         let checksum = if self.port.offloads.checksum { begin_checksum(&mut bytes) } else { None };
-        let segment = self.meta.segmentation_offload_size.map(std::num::NonZero::get);
-        self.port.to_guest.push_back(Frame { bytes, checksum, segment });
+        let size = self.meta.segmentation_offload_size.map(std::num::NonZero::get);
+        let segment = size.map(|size| Segment { kind: SegmentKind::Tcp4, size });
+        self.port.push_to_guest(Frame { bytes, checksum, segment });
         result
     }
 

@@ -11,18 +11,16 @@ use smoltcp::iface::{Context, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Duration;
 
+use super::FIRST_PORT;
 use crate::backend::events::{Events, Interest};
 
-/// Connections at once; a guest that wants more gets no answer until others end.
-const MOST_FLOWS: usize = 512;
+/// Connections at once; those beyond them are refused until others end.
+pub const MOST_FLOWS: usize = 512;
 /// Bytes in flight each way: enough for a guest that is slow to answer.
 const BUFFER: usize = 256 * 1024;
 /// A guest that went away is noticed after this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// Ports of the gateway for connections that come from the host.
-const FIRST_PORT: u16 = 49_152;
-
 /// The two ends of a connection, as the guest sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
@@ -73,7 +71,7 @@ impl Flows {
         if socket.listen((*ends.peer.ip(), ends.peer.port())).is_err() {
             return;
         }
-        // Without a socket of the host there is no answer either, and the guest tries again.
+        // Where the host knows no way, there is nobody in the stack either, and that refuses.
         if let Ok(host) = begin_connection(target) {
             self.insert(sockets, token, ends, socket, host, true);
         }
@@ -151,6 +149,7 @@ impl Flows {
             let waits = state == State::Listen && flow.connecting;
             if over && !waits {
                 sockets.remove(flow.handle);
+                flow.end_host();
             }
             !over || waits
         });
@@ -170,6 +169,14 @@ impl Flow {
         if carried.and_then(|()| self.carry_out(socket)).is_err() && !self.failed {
             self.failed = true;
             socket.abort();
+        }
+    }
+
+    /// The guest's end is gone. If it went without a farewell, so does the host's: by a reset.
+    fn end_host(&self) {
+        if !(self.guest_ended && self.host_ended) {
+            // Without it, the peer is told that all is well.
+            let _ = sockopt::set_socket_linger(&self.host, Some(std::time::Duration::ZERO));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -72,7 +72,7 @@ impl Bench {
     fn new(options: &Options) -> Self {
         let mut user = User::new(options).unwrap();
         let events = Arc::new(Events::new().unwrap());
-        let mac = Mac::of_card(0);
+        let mac = Mac::of_card("test", 0);
         user.start(mac, Offloads::default(), &events);
         let mut cable = Cable::default();
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
@@ -85,8 +85,8 @@ impl Bench {
     fn step(&mut self) {
         let now = self.user.now();
         self.interface.poll(now, &mut self.cable, &mut self.sockets);
-        for frame in self.cable.sent.drain(..) {
-            self.user.send(&frame);
+        for bytes in self.cable.sent.drain(..) {
+            self.user.send(&Frame { bytes, ..Frame::default() });
         }
         let ready = self.events.wait(Some(Duration::from_millis(1)));
         self.user.serve(&ready);
@@ -124,13 +124,28 @@ impl Bench {
     /// A datagram as the guest would send it.
     fn datagram(&mut self, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) {
         let ends = Ends { guest: SocketAddrV4::new(to.0, to.1), peer: SocketAddrV4::new(from.0, from.1) };
-        self.user.send(&datagram_frame(GATEWAY_MAC, ends, payload));
+        let bytes = frame::datagram(GATEWAY_MAC, ends, payload);
+        self.user.send(&Frame { bytes, ..Frame::default() });
+    }
+
+    fn next_frame(&mut self) -> Vec<u8> {
+        self.until(|bench| !bench.cable.received.is_empty());
+        self.cable.received.pop_front().unwrap()
+    }
+
+    /// The next message of ICMP for the guest: who sent it, its type and code, and what follows the head.
+    fn next_message(&mut self) -> (Ipv4Addr, [u8; 2], Vec<u8>) {
+        let frame = self.next_frame();
+        let packet = Ipv4Packet::new_checked(&frame[14..]).unwrap();
+        let message = Icmpv4Packet::new_checked(packet.payload()).unwrap();
+        assert!(packet.verify_checksum() && message.verify_checksum());
+        let (kind, code) = (message.msg_type().into(), message.msg_code());
+        (packet.src_addr(), [kind, code], packet.payload()[4..].to_vec())
     }
 
     /// The payload and source of the next datagram for the guest.
     fn next_datagram(&mut self) -> (SocketAddrV4, Vec<u8>) {
-        self.until(|bench| !bench.cable.received.is_empty());
-        let frame = self.cable.received.pop_front().unwrap();
+        let frame = self.next_frame();
         let packet = Ipv4Packet::new_checked(&frame[14..]).unwrap();
         let datagram = UdpPacket::new_checked(packet.payload()).unwrap();
         (SocketAddrV4::new(packet.src_addr(), datagram.src_port()), datagram.payload().to_vec())
@@ -197,7 +212,8 @@ fn a_forwarded_port_leads_to_the_guest() {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
     let forward = Forward { protocol: Protocol::Tcp, host, guest: 22 };
-    let mut bench = Bench::new(&Options { forwards: vec![forward] });
+    let options = Options { forwards: vec![forward], resolver: None };
+    let mut bench = Bench::new(&options);
     let handle = bench.socket();
     bench.tcp(handle).listen(22).unwrap();
     let client = std::thread::spawn(move || {
@@ -210,7 +226,7 @@ fn a_forwarded_port_leads_to_the_guest() {
     bench.tcp(handle).send_slice(b"hello").unwrap();
     bench.until(|_| client.is_finished());
     assert_eq!(&client.join().unwrap(), b"hello");
-    assert!(User::new(&Options { forwards: vec![forward] }).is_err());
+    assert!(User::new(&options).is_err());
 }
 
 #[test]
@@ -227,7 +243,101 @@ fn datagrams_are_passed_on_and_their_answers_come_back() {
     for number in 0..1000 {
         bench.datagram((GUEST, 1000 + number), (GATEWAY, port), b"x");
     }
-    assert_eq!(bench.user.running.as_ref().unwrap().datagrams.count(), 256);
+    let datagrams = &mut bench.user.running.as_mut().unwrap().datagrams;
+    assert_eq!(datagrams.count(), datagram::MOST);
+    datagrams.forget();
+    assert_eq!(datagrams.count(), 0);
+}
+
+#[test]
+fn a_port_without_a_listener_is_unreachable() {
+    let unused = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let mut bench = Bench::new(&Options::default());
+    bench.datagram((GUEST, 999), (GATEWAY, unused), b"anybody?");
+    let (from, kind, rest) = bench.next_message();
+    assert_eq!((from, kind), (GATEWAY, [3, 3]));
+    // Behind a word and the header of what was sent are its ports.
+    assert_eq!(rest[24..28], [999u16.to_be_bytes(), unused.to_be_bytes()].concat());
+}
+
+#[test]
+fn a_forwarded_port_takes_datagrams_and_gives_answers() {
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let forward = Forward { protocol: Protocol::Udp, host, guest: 53 };
+    let mut bench = Bench::new(&Options { forwards: vec![forward], resolver: None });
+    let clients = [0, 1].map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    for (client, question) in clients.iter().zip([b"one", b"two"]) {
+        client.send_to(question, host).unwrap();
+        let (from, asked) = bench.next_datagram();
+        assert_eq!((*from.ip(), &asked[..]), (GATEWAY, &question[..]));
+        bench.datagram((GUEST, 53), (GATEWAY, from.port()), &[question, &b"!"[..]].concat());
+    }
+    for (client, answer) in clients.iter().zip([b"one!", b"two!"]) {
+        let mut bytes = [0; 10];
+        let (length, from) = client.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..length], from), (&answer[..], host.into()));
+    }
+}
+
+#[test]
+fn the_name_server_that_was_chosen_is_asked() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let std::net::SocketAddr::V4(resolver) = server.local_addr().unwrap() else { panic!("asked for IPv4") };
+    let mut bench = Bench::new(&Options { forwards: Vec::new(), resolver: Some(resolver) });
+    bench.datagram((GUEST, 999), (NAMESERVER, 53), b"name?");
+    let mut bytes = [0; 10];
+    let (length, peer) = server.recv_from(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"name?");
+    server.send_to(b"address", peer).unwrap();
+    assert_eq!(bench.next_datagram(), (SocketAddrV4::new(NAMESERVER, 53), b"address".to_vec()));
+}
+
+/// An echo request that the host may or may not pass on: it is answered by the one who was asked, with the
+/// guest's identifier, or the guest is told that it may not ask.
+#[test]
+fn an_echo_request_is_never_ignored() {
+    let mut bench = Bench::new(&Options::default());
+    // The guest asks this address; the one that answers is this machine's loopback.
+    let host = Ipv4Addr::new(10, 0, 3, 1);
+    let guest = SocketAddrV4::new(GUEST, 0x1234);
+    let pair = Pair { kind: Kind::Echo, ends: Ends { guest, peer: SocketAddrV4::new(host, 0) } };
+    let message = [8, 0, 0, 0, 0x12, 0x34, 0, 7, 1, 2, 3];
+    let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let running = bench.user.running.as_mut().unwrap();
+    let sent = running.datagrams.send(1000, pair, target, &message);
+    if let Err(error) = sent {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        bench.user.pass_on(pair, &message);
+        let (from, kind, rest) = bench.next_message();
+        assert_eq!((from, kind), (GATEWAY, [3, 13]));
+        assert_eq!(rest[24..30], [8, 0, 0, 0, 0x12, 0x34]);
+    } else {
+        let (from, kind, rest) = bench.next_message();
+        assert_eq!((from, kind, &rest[..]), (host, [0, 0], &message[4..]));
+    }
+}
+
+#[test]
+fn a_reset_on_one_side_is_one_on_the_other() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut bench = Bench::new(&Options::default());
+    let handle = bench.connect((GATEWAY, port), 40_000);
+    bench.until(|bench| bench.tcp(handle).state() == State::Established);
+    let (mut host, _) = listener.accept().unwrap();
+    bench.tcp(handle).abort();
+    bench.until(|bench| bench.user.running.as_ref().unwrap().sockets.iter().count() == 0);
+    let error = host.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+
+    let handle = bench.connect((GATEWAY, port), 40_001);
+    bench.until(|bench| bench.tcp(handle).state() == State::Established);
+    let (host, _) = listener.accept().unwrap();
+    rustix::net::sockopt::set_socket_linger(&host, Some(Duration::ZERO)).unwrap();
+    drop(host);
+    // An orderly end would leave it half open.
+    bench.until(|bench| bench.tcp(handle).state() == State::Closed);
 }
 
 #[test]
@@ -237,7 +347,7 @@ fn the_guest_gets_its_address() {
     for (kind, wanted, expected) in [(1, None, 2), (3, Some(GUEST), 5), (3, Some(GATEWAY), 6)] {
         let mut message = vec![0; 240];
         message[..4].copy_from_slice(&[1, 1, 6, 0]);
-        message[28..34].copy_from_slice(&Mac::of_card(0).0);
+        message[28..34].copy_from_slice(&Mac::of_card("test", 0).0);
         message[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
         message.extend([53, 1, kind]);
         if let Some(wanted) = wanted {
@@ -279,7 +389,7 @@ proptest::proptest! {
                 frame[23] = if shape == 2 { 17 } else { protocol };
                 frame[26..34].copy_from_slice(&[10, 0, 2, 15, 10, 0, 2, 2]);
             }
-            bench.user.send(&frame);
+            bench.user.send(&Frame { bytes: frame, ..Frame::default() });
             bench.user.serve(&[]);
         }
     }

@@ -22,13 +22,17 @@ struct Fake {
 
 impl Network for Fake {
     fn offloads(&self) -> Offloads {
-        Offloads { checksum: true, segmentation: false }
+        Offloads { checksum: true, tcp4: false, tcp6: true }
     }
 
     fn start(&mut self, _guest: Mac, _offloads: Offloads, _events: &Arc<Events>) {}
 
-    fn send(&mut self, frame: &[u8]) {
-        lock(&self.cable.sent).push(frame.to_vec());
+    fn send(&mut self, frame: &Frame) {
+        lock(&self.cable.sent).push(frame.bytes.clone());
+    }
+
+    fn has_room(&self) -> bool {
+        lock(&self.cable.sent).len() < 3
     }
 
     fn serve(&mut self, _ready: &[u64]) {}
@@ -64,7 +68,7 @@ impl Bench {
         let queues = [Some(queue(&receive)), Some(queue(&transmit))];
         let cable = Arc::new(Cable::default());
         let fake = Fake { cable: cable.clone(), frames: frames.into_iter().collect() };
-        let mut net = Net::new(Mac::of_card(3), Box::new(fake));
+        let mut net = Net::new(Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]), Box::new(fake));
         net.activate(FEATURE_MERGED_BUFFERS, &Arc::new(Events::new().unwrap()));
         Self { net, cable, queues, receive, transmit }
     }
@@ -114,12 +118,29 @@ fn a_long_frame_fills_several_buffers_when_there_are_enough() {
 }
 
 #[test]
-fn a_segment_says_what_is_left_to_do() {
-    let mut long = frame(3000);
-    long.bytes[46] = 0x80;
-    (long.checksum, long.segment) = (Some((34, 16)), Some(1448));
-    assert_eq!(header(&long, 2), [1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 2, 0]);
-    assert_eq!(header(&frame(60), 1), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+fn frames_wait_while_the_network_has_no_room() {
+    let mut bench = Bench::new([]);
+    for _ in 0..5 {
+        bench.transmit.offer(&[readable(BUFFERS, 72)]);
+    }
+    bench.serve().unwrap();
+    assert_eq!(std::iter::from_fn(|| bench.transmit.reclaim()).count(), 3);
+    lock(&bench.cable.sent).clear();
+    bench.serve().unwrap();
+    assert_eq!(std::iter::from_fn(|| bench.transmit.reclaim()).count(), 2);
+}
+
+#[test]
+fn frames_that_rely_on_what_was_not_offered_are_dropped() {
+    let mut bench = Bench::new([]);
+    let headers = [[1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0], [1, 4, 66, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]];
+    for (number, header) in (0..).zip(&headers) {
+        bench.transmit.dma.write(Pa(BUFFERS + number * 100), header).unwrap();
+        bench.transmit.offer(&[readable(BUFFERS + number * 100, 90)]);
+    }
+    bench.serve().unwrap();
+    assert_eq!(lock(&bench.cable.sent).len(), 1);
+    assert_eq!(std::iter::from_fn(|| bench.transmit.reclaim()).count(), 2);
 }
 
 #[test]
@@ -128,8 +149,9 @@ fn a_buffer_without_room_is_the_drivers_fault() {
     bench.net.merged_buffers = false;
     bench.receive.offer(&[writable(BUFFERS, 100)]);
     assert_eq!(bench.serve(), Err(RingError::Short));
-    assert_eq!(bench.net.configuration(), [0x52, 0x54, 0, b'm', b'v', 3, 1, 0]);
-    assert_eq!(bench.net.features() & (FEATURE_CHECKSUM | FEATURE_HOST_SEGMENTS), FEATURE_CHECKSUM);
+    assert_eq!(bench.net.configuration(), [0x52, 0x54, 0, 0x12, 0x34, 0x56, 1, 0]);
+    let offloads = FEATURE_CHECKSUM | FEATURE_HOST_TCP4 | FEATURE_HOST_TCP6;
+    assert_eq!(bench.net.features() & offloads, FEATURE_CHECKSUM | FEATURE_HOST_TCP6);
 }
 
 #[test]
@@ -137,6 +159,6 @@ fn a_card_that_goes_on_elsewhere_says_so() {
     let mut bench = Bench::new([]);
     bench.net.resume();
     let sent = lock(&bench.cable.sent).remove(0);
-    assert_eq!(sent[..14], [255, 255, 255, 255, 255, 255, 0x52, 0x54, 0, b'm', b'v', 3, 0x80, 0x35]);
+    assert_eq!(sent[..14], [255, 255, 255, 255, 255, 255, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 0x80, 0x35]);
     assert_eq!((sent.len(), &sent[22..28]), (60, &sent[32..38]));
 }

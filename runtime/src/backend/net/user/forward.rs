@@ -1,0 +1,168 @@
+//! Ports of the host that lead to the guest. Connections are accepted here and handed on; for datagrams
+//! each client of the host becomes a port of the gateway, so that the guest's answers find their way. It
+//! must not know how packets look.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+
+use super::datagram::LONGEST;
+use super::tcp::Ends;
+use super::{FIRST_PORT, Forward, GATEWAY, GUEST, Protocol};
+use crate::backend::events::{Events, Interest};
+
+/// Clients of one port at once; the one that was silent for longest makes way.
+const MOST_CLIENTS: usize = 256;
+
+enum Socket {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+/// A client of a port for datagrams.
+struct Client {
+    host: SocketAddrV4,
+    /// The port of the gateway that stands for it.
+    port: u16,
+}
+
+/// A port of the host.
+pub struct Listener {
+    socket: Socket,
+    guest_port: u16,
+    /// The last one was active last.
+    clients: VecDeque<Client>,
+    next_port: u16,
+}
+
+impl Listener {
+    /// The port that `forward` names, which the host holds from now on.
+    ///
+    /// # Errors
+    /// Fails if the host refuses it, as when another program has it.
+    pub fn open(forward: &Forward) -> io::Result<Self> {
+        let socket = match forward.protocol {
+            Protocol::Tcp => TcpListener::bind(forward.host).and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                Ok(Socket::Tcp(socket))
+            }),
+            Protocol::Udp => UdpSocket::bind(forward.host).and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                Ok(Socket::Udp(socket))
+            }),
+        };
+        let socket = socket.map_err(|error| {
+            let what = format!("Cannot listen on {} to forward it to the guest: {error}", forward.host);
+            io::Error::new(error.kind(), what)
+        })?;
+        Ok(Self { socket, guest_port: forward.guest, clients: VecDeque::new(), next_port: FIRST_PORT })
+    }
+
+    /// Has the port waited for, under the name `token`. A port that the host cannot wait for is one that
+    /// nobody is answered on.
+    pub fn wait(&self, events: &Events, token: u64) {
+        let interest = Interest { read: true, write: false };
+        let _ = match &self.socket {
+            Socket::Tcp(socket) => events.add(socket, token, interest),
+            Socket::Udp(socket) => events.add(socket, token, interest),
+        };
+    }
+
+    /// Has it waited for no longer, and forgets its clients.
+    pub fn forget(&mut self, events: &Events) {
+        let _ = match &self.socket {
+            Socket::Tcp(socket) => events.remove(socket),
+            Socket::Udp(socket) => events.remove(socket),
+        };
+        self.clients.clear();
+    }
+
+    /// Where in the guest it leads.
+    pub fn guest(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(GUEST, self.guest_port)
+    }
+
+    /// The next connection, if there is one.
+    pub fn accept(&self) -> Option<TcpStream> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.accept().ok().map(|(stream, _)| stream),
+            Socket::Udp(_) => None,
+        }
+    }
+
+    /// The next datagram for the guest, in `bytes`, with its length and its ends as the guest sees them.
+    pub fn receive(&mut self, bytes: &mut [u8; LONGEST + 1]) -> Option<(Ends, usize)> {
+        let Socket::Udp(socket) = &self.socket else { return None };
+        loop {
+            match socket.recv_from(bytes) {
+                Ok((length, SocketAddr::V4(host))) if length <= LONGEST => {
+                    let peer = SocketAddrV4::new(GATEWAY, self.port_of(host));
+                    return Some((Ends { guest: self.guest(), peer }, length));
+                }
+                // Too long for one packet, or the host's word that an answer arrived nowhere.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Sends an answer of the guest to the client that it is for; says whether there is one.
+    pub fn answer(&self, ends: Ends, payload: &[u8]) -> bool {
+        let Socket::Udp(socket) = &self.socket else { return false };
+        let client = self.clients.iter().find(|client| client.port == ends.peer.port());
+        let client = client.filter(|_| ends.guest == self.guest() && *ends.peer.ip() == GATEWAY);
+        if let Some(client) = client {
+            // What the host does not take is lost, as datagrams may be.
+            let _ = socket.send_to(payload, client.host);
+        }
+        client.is_some()
+    }
+
+    /// The port of the gateway for the client at `host`.
+    fn port_of(&mut self, host: SocketAddrV4) -> u16 {
+        if let Some(last) = self.clients.back().filter(|client| client.host == host) {
+            return last.port;
+        }
+        let known = self.clients.iter().position(|client| client.host == host);
+        let client = known.and_then(|index| self.clients.remove(index)).unwrap_or_else(|| self.admit(host));
+        let port = client.port;
+        self.clients.push_back(client);
+        port
+    }
+
+    fn admit(&mut self, host: SocketAddrV4) -> Client {
+        let port = if self.clients.len() < MOST_CLIENTS {
+            self.next_port += 1;
+            self.next_port - 1
+        } else {
+            // There are as many ports as clients, and the silent one's is free now.
+            self.clients.pop_front().map_or(FIRST_PORT, |client| client.port)
+        };
+        Client { host, port }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn clients_are_bounded_and_told_apart() {
+        let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let mut listener = Listener::open(&Forward { protocol: Protocol::Udp, host, guest: 7 }).unwrap();
+        let client = |number| SocketAddrV4::new(Ipv4Addr::LOCALHOST, number);
+        let first = listener.port_of(client(1));
+        for number in 2..=256 {
+            assert_ne!(listener.port_of(client(number)), first);
+        }
+        assert_eq!(listener.port_of(client(1)), first);
+        let second = listener.port_of(client(1000));
+        assert_ne!(second, first);
+        assert_eq!(listener.clients.len(), MOST_CLIENTS);
+        // The second client was silent for longest, and gets another port when it comes back.
+        assert_ne!(listener.port_of(client(2)), second);
+    }
+}

@@ -1,0 +1,60 @@
+//! `myvmm snapshot`: has a running machine saved to a file. It must not know what is in one.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, json};
+
+use crate::control::client::Client;
+use crate::control::directory::{Directory, name};
+use crate::exit;
+
+/// Until a large machine is written to a slow disk.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Save a running machine to a file, while it goes on; it must have been started with --snapshots, or --sandbox off
+#[derive(Debug, Args)]
+#[command(after_help = exit::CODES, max_term_width = 100)]
+pub struct Snapshot {
+    /// The machine; see `myvmm ps`
+    #[arg(value_parser = name)]
+    name: String,
+    /// The file, which is replaced when the snapshot is whole
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Compress memory; going on from the file then takes longer
+    #[arg(long, conflicts_with = "parent")]
+    compress: bool,
+    /// Save only the memory that changed since the machine's last snapshot, which is this file
+    #[arg(long, value_name = "FILE")]
+    parent: Option<PathBuf>,
+}
+
+impl Snapshot {
+    /// Has it saved, and says how long the guest stood still.
+    ///
+    /// # Errors
+    /// Refuses machines that do not run, and what the machine refuses.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        let form = match (&self.parent, self.compress) {
+            (Some(parent), _) => json!({ "since": std::path::absolute(parent)? }),
+            (None, true) => json!("compressed"),
+            (None, false) => json!("mapped"),
+        };
+        let file = json!(std::path::absolute(&self.file)?);
+        let arguments = Map::from_iter([("file".to_owned(), file), ("form".to_owned(), form)]);
+        let mut client = Client::new(Directory::open()?.connect(&self.name)?, PATIENCE)?;
+        let saved = client.execute("x-myvmm-snapshot", &arguments)?;
+        let milliseconds = |key: &str| saved[key].as_f64().unwrap_or_default() * 1e3;
+        eprintln!(
+            "{}: {} bytes; the guest stood still for {:.1} ms of {:.0} ms",
+            self.file.display(),
+            saved["bytes"],
+            milliseconds("pause"),
+            milliseconds("total-time")
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
