@@ -122,7 +122,8 @@ mod tests {
         };
         let show = |name: &str| {
             let depends = depends(name).into_iter().map(str::to_owned).collect();
-            Ok(Package { name: name.to_owned(), version: "1".to_owned(), size: 1, depends })
+            let (name, version, architecture) = (name.to_owned(), "1".to_owned(), "all".to_owned());
+            Ok(Package { name, version, architecture, size: 1, depends })
         };
         let mut names: Vec<_> =
             closure(&["tool"], show).unwrap().into_iter().map(|package| package.name).collect();

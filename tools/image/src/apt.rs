@@ -21,6 +21,8 @@ pub struct Package {
     pub name: String,
     /// Its version, with the epoch.
     pub version: String,
+    /// The guest's architecture, or `all`.
+    pub architecture: String,
     /// The size of its file in bytes.
     pub size: u64,
     /// The names of the packages it needs, without versions; of alternatives only the first.
@@ -31,7 +33,7 @@ impl Package {
     /// The name that apt gives to the package's file.
     #[must_use]
     pub fn file_name(&self) -> String {
-        format!("{}_{}_{ARCHITECTURE}.deb", self.name, self.version.replace(':', "%3a"))
+        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
 
     /// Reads the first stanza of what `apt-cache show` prints.
@@ -45,10 +47,11 @@ impl Package {
         };
         let name = field("Package")?.to_owned();
         let version = field("Version")?.to_owned();
+        let architecture = field("Architecture")?.to_owned();
         let size = field("Size")?.parse().ok()?;
         let depends =
             field("Depends").unwrap_or("").split(',').filter_map(|one| one.split_whitespace().next());
-        Some(Self { name, version, size, depends: depends.map(str::to_owned).collect() })
+        Some(Self { name, version, architecture, size, depends: depends.map(str::to_owned).collect() })
     }
 }
 
@@ -259,12 +262,14 @@ mod tests {
 
     #[test]
     fn a_stanza_is_read() {
-        let stanza = "Package: linux-image-x\nVersion: 1:6.1-2\nDepends: linux-image-6 (= 6.1), kmod | a\nSize: 1428\n\
+        let stanza = "Package: linux-image-x\nVersion: 1:6.1-2\nArchitecture: mips64el\nDepends: linux-image-6 (= 6.1), kmod | a\nSize: 1428\n\
             \nPackage: other\nVersion: 0\nSize: 1\n";
         let package = Package::parse(stanza).unwrap();
         assert_eq!(package.file_name(), "linux-image-x_1%3a6.1-2_mips64el.deb");
         assert_eq!(package.size, 1428);
         assert_eq!(package.depends, ["linux-image-6", "kmod"]);
+        let common = Package::parse("Package: x-common\nVersion: 1\nArchitecture: all\nSize: 1\n").unwrap();
+        assert_eq!(common.file_name(), "x-common_1_all.deb");
         assert_eq!(Package::parse("N: Unable to locate package x\n"), None);
     }
 

@@ -174,8 +174,12 @@ fn known_packages(request: &Request, archives: &Path) -> Option<Vec<Package>> {
     let name = fs::read_to_string(guests.join(CURRENT_FILE)).ok()?;
     let stamp = Stamp::parse(&fs::read_to_string(guests.join(name.trim()).join(STAMP_FILE)).ok()?)?;
     let packages = stamp.packages.into_iter();
-    let packages: Vec<Package> =
-        packages.map(|(name, version, size)| Package { name, version, size, depends: Vec::new() }).collect();
+    // A kernel and a static busybox are made for one architecture.
+    let package = |(name, version, size)| {
+        let architecture = ARCHITECTURE.to_owned();
+        Package { name, version, architecture, size, depends: Vec::new() }
+    };
+    let packages: Vec<Package> = packages.map(package).collect();
     packages.iter().all(|package| is_there(package, archives)).then_some(packages)
 }
 
