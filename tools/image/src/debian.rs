@@ -206,7 +206,7 @@ fn fetch(request: &Request, archives: &Path, progress: &mut dyn Progress) -> Res
 }
 
 /// The mirrors to ask, in their order.
-fn mirrors(request: &Request) -> Result<Vec<String>, Error> {
+pub(crate) fn mirrors(request: &Request) -> Result<Vec<String>, Error> {
     match &request.mirror {
         Some(mirror) => {
             mirror::check(mirror)?;

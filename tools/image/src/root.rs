@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apt::PackageFile;
 use crate::archive::Archive;
-use crate::debian::{Request, open_apt};
+use crate::debian::{self, Request, SUITE, open_apt};
 use crate::store::{self, Lock};
 use crate::{Error, Progress};
 
@@ -49,8 +49,7 @@ const PACKAGES: [&str; 18] = [
 ];
 
 /// The settings of the system, and the script that configures its packages.
-const FILES: [(&str, u32, &str); 11] = [
-    ("etc/apt/sources.list", 0o644, include_str!("../guest/root/sources.list")),
+const FILES: [(&str, u32, &str); 10] = [
     ("etc/fstab", 0o644, include_str!("../guest/root/fstab")),
     ("etc/hostname", 0o644, "myvmm\n"),
     ("etc/hosts", 0o644, "127.0.0.1 localhost\n127.0.1.1 myvmm\n"),
@@ -113,8 +112,14 @@ impl Installation {
         Ok(finished)
     }
 
-    /// Makes the empty disk and the archive of the packages in the files `packages`.
-    fn fill(&self, packages: &[PathBuf], progress: &mut dyn Progress) -> Result<(), Error> {
+    /// Makes the empty disk and the archive of the packages in the files `packages`, for a system whose apt asks
+    /// `mirrors`.
+    fn fill(
+        &self,
+        packages: &[PathBuf],
+        mirrors: &[String],
+        progress: &mut dyn Progress,
+    ) -> Result<(), Error> {
         let disk = self.disk();
         let empty = File::create(&disk).and_then(|file| file.set_len(DISK_SIZE));
         empty.map_err(Error::file("create", &disk))?;
@@ -131,9 +136,18 @@ impl Installation {
         for (path, mode, text) in FILES {
             archive.add_file(path, mode, text.as_bytes())?;
         }
+        archive.add_file("etc/apt/sources.list", 0o644, sources(mirrors).as_bytes())?;
         let file = archive.finish()?;
         file.into_inner().map(drop).map_err(|error| Error::file("write", &path)(error.into_error()))
     }
+}
+
+/// Where the system's apt gets packages: from where these came. Which servers have security fixes is the user's to say.
+fn sources(mirrors: &[String]) -> String {
+    mirrors
+        .iter()
+        .map(|mirror| format!("deb {mirror} {SUITE} main\ndeb {mirror} {SUITE}-updates main\n"))
+        .collect()
 }
 
 fn image(directory: &Path) -> PathBuf {
@@ -165,7 +179,7 @@ pub fn prepare(
     fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
     let packages = fetch(request, &directory, more, progress)?;
     let installation = Installation { directory, _lock: lock };
-    installation.fill(&packages, progress)?;
+    installation.fill(&packages, &debian::mirrors(request)?, progress)?;
     Ok(Root::ToInstall(installation))
 }
 
