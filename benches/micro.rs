@@ -1,5 +1,5 @@
 //! What does each part of the machine cost alone? Decoding and translating a block, going from block to block, a load
-//! through a soft TLB, a call of a stub, a request of a virtqueue, a snapshot. Run one by name:
+//! through a soft TLB, a call of a stub, exact arithmetic, a request of a virtqueue, a snapshot. Run one by name:
 //! `cargo bench --bench micro -- translate`. The host is never quiet: compare the fastest times.
 
 #[expect(dead_code, reason = "a test's module, of which this needs a part")]
@@ -21,6 +21,7 @@ use translator::addr::{Pa, Va};
 use translator::asm::{self, Cpu, Options};
 use translator::block::{Block, Key};
 use translator::emit::emit;
+use translator::float::{self, Fcsr, Format};
 use translator::ir;
 use translator::mode::Mode;
 use translator::model::MIPS64R2;
@@ -149,4 +150,29 @@ fn snapshot(bencher: Bencher<'_, '_>) {
     vm.grant(3 * (1 << 18));
     assert!(matches!(vm.run(&mut Memory::default()), Turn::Slice));
     bencher.bench_local(|| vm.snapshot());
+}
+
+/// An operation of the exact arithmetic, as stubs have it, on doubles that have no special case.
+fn operate(
+    bencher: Bencher<'_, '_>,
+    operation: fn(&mut Fcsr, Format, u64, u64) -> Result<u64, float::FloatException>,
+) {
+    let [x, y] = [1.234_567e3_f64, -9.876_543e-2].map(f64::to_bits);
+    let mut fcsr = Fcsr::default();
+    bencher.bench_local(|| operation(&mut fcsr, Format::D, divan::black_box(x), divan::black_box(y)));
+}
+
+#[divan::bench]
+fn float_add(bencher: Bencher<'_, '_>) {
+    operate(bencher, float::add);
+}
+
+#[divan::bench]
+fn float_mul(bencher: Bencher<'_, '_>) {
+    operate(bencher, float::mul);
+}
+
+#[divan::bench]
+fn float_div(bencher: Bencher<'_, '_>) {
+    operate(bencher, float::div);
 }

@@ -1,7 +1,7 @@
 //! Against the host's arithmetic, which has the default rounding mode and shows results only.
 //! NaNs are compared as such: their bits are MIPS's own, and QEMU is asked about them.
 
-use translator::float::{self, Control, Fcsr, Format, Integer, RoundingMode, Rules};
+use translator::float::{self, Fcsr, Format, Integer, RoundingMode, Rules};
 
 use crate::operands::{Kind, Operands};
 
@@ -68,24 +68,4 @@ fn integers_agree_with_the_host() {
         let word = float::to_integer(&mut fcsr, Integer::W, Format::D, RoundingMode::Zero, bits).unwrap();
         assert_eq!(word, u64::from((f64::from_bits(bits) as i32) as u32));
     }
-}
-
-/// How long an operation takes; run it with `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let mut operands = Operands::new(4);
-    let pairs: Vec<_> = (0..1024).map(|_| [operands.float(Format::D), operands.float(Format::D)]).collect();
-    let mut fcsr = Fcsr::default();
-    for (name, operation) in
-        [("add.d", float::add as fn(&mut _, _, _, _) -> _), ("mul.d", float::mul), ("div.d", float::div)]
-    {
-        let start = std::time::Instant::now();
-        for [x, y] in pairs.iter().cycle().take(4 << 20) {
-            let result: Result<u64, _> = operation(&mut fcsr, Format::D, *x, *y);
-            std::hint::black_box(result).unwrap();
-        }
-        println!("{name}: {:.1} ns", start.elapsed().as_nanos() as f64 / f64::from(4 << 20));
-    }
-    assert_ne!(fcsr.read(Control::Status), 0);
 }
