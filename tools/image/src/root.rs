@@ -1,5 +1,5 @@
 //! Prepares the installation of a Debian system on a disk: gets the packages, lays them into an archive, and makes an
-//! empty disk. A machine that boots the guest of [`debian`](crate::debian) with both as its disks and runs [`SCRIPT`]
+//! empty disk. A machine that boots the guest of [`debian`] with both as its disks and runs [`SCRIPT`]
 //! then makes the system, so that every program of it runs where it belongs. This file knows which packages and
 //! settings such a system has, but not how a machine is run.
 
