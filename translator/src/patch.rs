@@ -185,12 +185,8 @@ fn sensitive(insn: Insn) -> Plan {
         Op::Sync => one(&[A::Barrier], "only stores before loads are out of order on the host"),
         Op::Synci => one(&[A::Ignore], "translations follow memory without being told"),
         Op::Cache => one(&[A::Ignore], "caches are coherent, and translations follow memory"),
-        Op::Ll | Op::Lld => {
-            one(&[A::LoadLinked, A::Follow], "the link is an address and its value")
-        }
-        Op::Sc | Op::Scd => {
-            one(&[A::StoreConditional, A::Follow], "memory must still have the linked value")
-        }
+        Op::Ll | Op::Lld => one(&[A::LoadLinked, A::Follow], "the link is an address and its value"),
+        Op::Sc | Op::Scd => one(&[A::StoreConditional, A::Follow], "memory must still have the linked value"),
         Op::Rdhwr => one(&[A::Call(Stub::ReadHardware), A::Follow], "HWREna says what may be read"),
         Op::Mfc0 | Op::Dmfc0 => read_cp0(insn),
         Op::Mtc0 | Op::Dmtc0 => write_cp0(insn),
