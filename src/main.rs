@@ -9,6 +9,8 @@ mod control;
 mod devices;
 mod exit;
 mod guest_code;
+mod naming;
+mod observed;
 mod options;
 mod program;
 mod rendering;
