@@ -8,6 +8,8 @@ mod console;
 mod control;
 mod devices;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod guest_code;
 mod options;
 mod program;
