@@ -4,6 +4,8 @@
 
 mod bench;
 mod cmd;
+#[allow(dead_code, reason = "what uses it, migration, is being built")]
+mod connection;
 mod console;
 mod control;
 mod devices;
