@@ -9,6 +9,7 @@ use fuzzing::{Numbers, run};
 use translator::addr::Pa;
 
 use super::cm::{Cm, L2Sync};
+use super::cpc::Cpc;
 use super::gic::Gic;
 use super::power::Power;
 use super::rom::Rom;
@@ -80,6 +81,15 @@ fn cm() {
     run(|numbers| {
         let cm = Cm::new(Pa(0x1fbf_8000), VCPUS, Control::new(VCPUS));
         touch(&Mutex::new(cm), 0x8000, numbers);
+    });
+}
+
+#[test]
+fn cpc() {
+    run(|numbers| {
+        let cm = Arc::new(Mutex::new(Cm::new(Pa(0x1fbf_8000), VCPUS, Control::new(VCPUS))));
+        touch(&Mutex::new(Cpc::new(cm.clone())), 0x8000, numbers);
+        touch(&*cm, 0x8000, numbers);
     });
 }
 
