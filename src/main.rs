@@ -4,10 +4,14 @@
 
 mod bench;
 mod cmd;
+#[allow(dead_code, reason = "what uses it, migration, is being built")]
+mod connection;
 mod console;
 mod control;
 mod devices;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod guest_code;
 mod naming;
 mod observed;

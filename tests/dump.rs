@@ -44,7 +44,7 @@ fn shown(arguments: &[&str]) -> String {
 fn a_program_shows_every_stage() {
     let all = shown(&[]);
     for words in
-        ["loop", "one to one: always an exception", "one to many: the link is kept", "stub.LoadLinked"]
+        ["loop", "one to one: always an exception", "one to many: the link is an address", "stub.LoadLinked"]
     {
         assert!(all.contains(words), "no `{words}` in {all}");
     }

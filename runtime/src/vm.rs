@@ -181,7 +181,7 @@ impl Vm {
         if opened.state.model != config.model.name {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
-        let config = Config { ram: opened.state.ram, vcpus: opened.state.starts.len(), ..config.clone() };
+        let config = Config { ram: opened.state.ram, vcpus: opened.state.orders.len(), ..config.clone() };
         let vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
         vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
@@ -263,7 +263,7 @@ impl Assembly {
             clock: if sliced { sliced_clock(Arc::clone(&time)) } else { host_clock() },
             power: control.clone(),
             pins: control.clone(),
-            start: control.clone(),
+            vcpu_power: control.clone(),
             rom: Vec::new(),
             virtio: virtio.iter().map(wire).collect(),
         };

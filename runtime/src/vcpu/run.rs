@@ -14,6 +14,7 @@ use super::check::SELF_CHECK;
 use super::jit::Policy;
 use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
+use crate::machine::PowerOrder;
 
 /// What runs guest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,8 +152,16 @@ impl Vcpu {
         self.started
     }
 
+    /// Does what it was told.
+    pub fn obey(&mut self, order: PowerOrder) {
+        match order {
+            PowerOrder::Start(address) => self.start(address),
+            PowerOrder::Stop => self.started = false,
+        }
+    }
+
     /// Starts the vCPU at `address` with its registers as after reset.
-    pub fn start(&mut self, address: u64) {
+    fn start(&mut self, address: u64) {
         self.started = true;
         let before = std::mem::replace(
             &mut self.cpu,
@@ -161,6 +170,8 @@ impl Vcpu {
         self.cpu.mode |= self.machine.fixed_mode;
         self.cpu.ram_base = before.ram_base;
         self.cpu.alarm_address = before.alarm_address;
+        // What has run has run.
+        self.cpu.budget = before.budget;
         self.cpu.stubs = before.stubs;
         self.cpu.fcsr = self.rules.reset().0;
         self.cpu.set_cp0(Cp0::CMGCRBase, before.cp0(Cp0::CMGCRBase));
