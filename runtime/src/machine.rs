@@ -57,6 +57,8 @@ pub enum Ending {
     Quit = 3,
     /// Someone outside asked for a reset.
     HostReset = 4,
+    /// The guest runs elsewhere now.
+    Moved = 5,
 }
 
 /// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
@@ -130,6 +132,7 @@ impl Control {
             2 => Some(Ending::Reset),
             3 => Some(Ending::Quit),
             4 => Some(Ending::HostReset),
+            5 => Some(Ending::Moved),
             _ => None,
         }
     }
