@@ -14,6 +14,7 @@ use runtime::machine::Ending;
 use runtime::migrate::{
     ArriveError, Connect, Departure, House, Knock, Outcome, Register, Stream, Terms, Waiting,
 };
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::moving::{Arriving, Leaving, Shape};
 use runtime::vm::snapshots::Snapshots;
@@ -58,9 +59,7 @@ fn config(kernel: &Path, engine: Engine) -> Config {
         model: &translator::model::MIPS64R2,
         schedule: Schedule::Threads,
         engine,
-        counted: false,
-        profiled: false,
-        trace: None,
+        watching: Watching::default(),
         disks: Vec::new(),
         cards: Vec::new(),
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use fuzzing::Numbers;
 use runtime::migrate::{Connect, Departure, House, Outcome, Register, Stream, Terms};
 use runtime::program::ProgramVm;
 use runtime::program::moving::{Arriving, Leaving, Shape};
 use runtime::vcpu::Engine;
 use tempfile::TempDir;
 
-use crate::harness::{Dice, ENGINES, Memory, assemble, run, setting};
+use crate::harness::{ENGINES, Memory, assemble, run, setting};
 use crate::snapshot::{assert_same, finish, options};
 use crate::spim::generate;
 
@@ -44,8 +45,8 @@ fn moved(mut vm: ProgramVm, engine: Engine, house: &House) -> ProgramVm {
 }
 
 fn check(seed: u64, house: &House) {
-    let mut dice = Dice::new(seed);
-    let options = options(&mut dice);
+    let mut numbers = Numbers::new(seed);
+    let options = options(&mut numbers);
     let directory = TempDir::new().unwrap();
     let program = generate::program(seed);
     let image = assemble("random.s", &program.text_in(directory.path()), options);
@@ -53,16 +54,16 @@ fn check(seed: u64, house: &House) {
     let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
     let length = expected.registers.instructions;
     let mut console = fresh();
-    let mut vm = ProgramVm::new(image, dice.pick(&ENGINES)).unwrap();
+    let mut vm = ProgramVm::new(image, numbers.one_of(&ENGINES)).unwrap();
     let mut at = 0;
     let mut case = format!("seed {seed}");
     for _ in 0..3 {
-        at += dice.below((length / 3).max(1));
-        run(&mut vm, &mut console, 1 + dice.below(50), at);
+        at += numbers.below((length / 3).max(1));
+        run(&mut vm, &mut console, 1 + numbers.below(50), at);
         if vm.end().is_some() {
             break;
         }
-        let engine = dice.pick(&ENGINES);
+        let engine = numbers.one_of(&ENGINES);
         case += &format!(", moved after {at} of {length} to {engine:?}");
         vm = moved(vm, engine, house);
     }

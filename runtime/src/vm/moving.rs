@@ -283,7 +283,7 @@ impl migrate::Arriving for Arriving {
         let machine = machine_state(&mut reader).map_err(|error| error.to_string())?;
         let here = &self.snapshots.shared.machine;
         if machine.model != here.model.name
-            || machine.starts.len() != self.hold.count()
+            || machine.orders.len() != self.hold.count()
             || machine.elapsed > LONGEST_LIFE
         {
             return Err("the state is of another machine than was announced".into());

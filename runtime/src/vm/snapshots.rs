@@ -13,7 +13,7 @@ use translator::addr::{PAGE_SIZE, Pa};
 
 use crate::backend::disk::SharedDisk;
 use crate::device::lock;
-use crate::machine::Machine;
+use crate::machine::{Machine, PowerOrder};
 use crate::memory::{PageKeeper, pages};
 use crate::pause::{Hold, Pausable};
 use crate::persist::{DeviceState, Persist};
@@ -22,7 +22,7 @@ use crate::vcpu::{Vcpu, VcpuState};
 use crate::wire;
 
 const MACHINE: &str = "machine";
-const MACHINE_VERSION: u16 = 1;
+const MACHINE_VERSION: u16 = 2;
 const PARENT: &str = "parent";
 const PARENT_VERSION: u16 = 1;
 /// How many incremental snapshots may stand on one another.
@@ -51,8 +51,8 @@ pub struct MachineState {
     pub model: String,
     /// Bytes of RAM.
     pub ram: u64,
-    /// For each vCPU, the address at which it has been asked to start, or 0.
-    pub starts: Vec<u64>,
+    /// What each vCPU has been told and not done yet.
+    pub orders: Vec<Option<PowerOrder>>,
     /// Nanoseconds for which the guest has lived.
     pub elapsed: u64,
     /// The disks, in the order of their names in the guest.
@@ -262,7 +262,7 @@ impl Snapshots {
             identity,
             model: machine.model.name.into(),
             ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),
-            starts: (0..hold.count()).map(|vcpu| machine.control.asked_start(vcpu)).collect(),
+            orders: (0..hold.count()).map(|vcpu| machine.control.order(vcpu)).collect(),
             elapsed: machine.run_time().as_nanos() as u64,
             disks,
         };
@@ -328,9 +328,9 @@ impl Snapshots {
     ) -> Result<(), SnapshotError> {
         let machine = &self.shared.machine;
         machine.set_run_time(state.elapsed);
-        for (number, start) in state.starts.into_iter().enumerate() {
+        for (number, order) in state.orders.into_iter().enumerate() {
             reader.restore(&mut *hold.member(number))?;
-            machine.control.ask_start(number, start);
+            machine.control.set_order(number, order);
         }
         for device in &self.shared.devices {
             reader.restore_device(&**device)?;
@@ -439,7 +439,7 @@ impl Opened {
     /// # Errors
     /// Refuses parts that do not decode.
     pub fn vcpus(&mut self) -> Result<Vec<VcpuState>, SnapshotError> {
-        let vcpus = 0..self.state.starts.len();
+        let vcpus = 0..self.state.orders.len();
         vcpus.map(|_| self.reader.decode(Vcpu::KIND, Vcpu::VERSION)).collect()
     }
 
