@@ -129,7 +129,7 @@ impl Running {
     pub fn is_still(&self) -> bool {
         let (before, input) = (self.printed.text(), self.input.clone());
         // What is typed waits until the guest goes on.
-        thread::spawn(move || drop(input.push(b"s")));
+        thread::spawn(move || input.push(b"s"));
         thread::sleep(Duration::from_millis(50));
         self.printed.text() == before
     }

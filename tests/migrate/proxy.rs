@@ -58,7 +58,7 @@ impl Proxy {
                 if broke && !fault.open {
                     continue;
                 }
-                carry(stream.unwrap(), target, (!broke).then_some(fault), &seen);
+                carry(&stream.unwrap(), target, (!broke).then_some(fault), &seen);
             }
         });
         Self { address, broken }
@@ -70,10 +70,10 @@ impl Proxy {
     }
 }
 
-fn carry(source: TcpStream, target: SocketAddr, fault: Option<Fault>, broken: &Arc<AtomicBool>) {
+fn carry(source: &TcpStream, target: SocketAddr, fault: Option<Fault>, broken: &Arc<AtomicBool>) {
     let target = TcpStream::connect(target).unwrap();
     let stalled = Arc::<AtomicBool>::default();
-    let ways = [(Way::Forth, &source, &target), (Way::Back, &target, &source)];
+    let ways = [(Way::Forth, source, &target), (Way::Back, &target, source)];
     for (way, from, to) in ways {
         let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         for stream in [&from, &to] {

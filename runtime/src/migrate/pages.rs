@@ -229,7 +229,7 @@ mod tests {
             vec![0],
             message(1, 0x1000, &[]),
             message(0, 0, &[]),
-            message(0, u64::MAX & !0xfff, &[]),
+            message(0, !0xfff, &[]),
             message(0, 0x10_1000, &[]),
             message(0, 0x1003, &[]),
             message(0, 0x1000 | PLAIN, &[0; 4095]),

@@ -360,7 +360,7 @@ impl Source<'_> {
         }
         let way = Arc::clone(self.way);
         let question = Question { ask: Ask { identity, register }, patience, way };
-        self.hand_over(channel, question)
+        self.hand_over(&mut channel, &question)
     }
 
     fn introduce(&mut self, channel: &mut Channel, identity: Identity) -> Result<Accept, DepartError> {
@@ -478,7 +478,7 @@ impl Source<'_> {
     }
 
     /// Lets go of the guest once the target holds it.
-    fn hand_over(&mut self, mut channel: Channel, question: Question) -> Result<(), Failure> {
+    fn hand_over(&mut self, channel: &mut Channel, question: &Question) -> Result<(), Failure> {
         let lost = |error| Failure { error, question: Some(question.clone()) };
         let kept = match channel.hear() {
             Ok(Message::Ready) => self.guest.let_go().map_err(DepartError::Guest),
@@ -497,15 +497,15 @@ impl Source<'_> {
         match answer {
             Ok(Message::Running) => Ok(()),
             Ok(Message::Aborted) => Err(DepartError::Aborted.into()),
-            Ok(other) => self.resolve(&question, other.unexpected().into()),
-            Err(error) => self.resolve(&question, error.into()),
+            Ok(other) => self.resolve(question, &other.unexpected().into()),
+            Err(error) => self.resolve(question, &error.into()),
         }
     }
 
     /// Asks what became of the guest until someone knows.
-    fn resolve(&mut self, question: &Question, why: DepartError) -> Result<(), Failure> {
+    fn resolve(&mut self, question: &Question, why: &DepartError) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut why = sentence(&why);
+        let mut why = sentence(why);
         let mut told = false;
         loop {
             match question.put() {
