@@ -22,6 +22,7 @@ use crate::console::{self, Console};
 use crate::control::machine::Machine;
 use crate::control::{self, Address, Control, Notices};
 use crate::exit;
+use crate::observed::Observed;
 use crate::report::Report;
 use crate::watch::Watch;
 
@@ -127,7 +128,7 @@ impl Session {
     /// Fails if the machine cannot be built or the host fails it. A signal that ends the session ends the process.
     pub fn run(self) -> anyhow::Result<Closing> {
         let (events, happened) = channel();
-        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
+        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::of("vCPU"));
         let watch = self.watch;
         let quit = events.clone();
         // Without a listener the process is about to end.
@@ -253,7 +254,7 @@ impl Course {
         self.machine.disconnect();
         let (ending, statistics) = result?;
         self.report.add(&statistics);
-        self.watch.look(&observer);
+        self.watch.look(|| vec![Observed::machine(observer, self.watch.symbols.clone())]);
         Ok(ending)
     }
 
