@@ -55,7 +55,7 @@ pub enum Origin {
     /// A snapshot.
     Snapshot(PathBuf),
     /// A machine of this shape that comes from elsewhere.
-    Elsewhere(Shape, Arrival),
+    Elsewhere(Box<(Shape, Arrival)>),
 }
 
 impl From<Option<PathBuf>> for Origin {
@@ -165,7 +165,7 @@ impl Session {
         let machine = Arc::new(Machine::new(&self.config, quit));
         let target = Arc::clone(&machine);
         let arrival = match &self.origin {
-            Origin::Elsewhere(_, arrival) => Some(arrival.waiting()),
+            Origin::Elsewhere(newcomer) => Some(newcomer.1.waiting()),
             Origin::Boot | Origin::Snapshot(_) => None,
         };
         let control = Control::start(self.address, target, arrival)?;
@@ -249,7 +249,8 @@ impl Course {
         let (vm, newcomer) = match origin {
             Origin::Boot => (Vm::build(&self.config, output)?, None),
             Origin::Snapshot(snapshot) => (Vm::restore(&self.config, &snapshot, output)?, None),
-            Origin::Elsewhere(shape, arrival) => {
+            Origin::Elsewhere(newcomer) => {
+                let (shape, arrival) = *newcomer;
                 let (vm, arriving) = Arriving::new(&shape, &self.config, output)?;
                 (vm, Some((arriving, arrival)))
             }

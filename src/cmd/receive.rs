@@ -121,7 +121,7 @@ impl Receive {
         needs.network = true;
         self.sandbox.enter(&needs)?;
         let (watch, _) = WatchOptions::default().open(config.engine)?;
-        let origin = Origin::Elsewhere(shape, knock.welcome());
+        let origin = Origin::Elsewhere(Box::new((shape, knock.welcome())));
         let closing = Session { address, config, origin, reboots: false, watch }.run()?;
         Ok(closing.end.exit_code())
     }
