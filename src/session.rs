@@ -114,6 +114,8 @@ enum Event {
     Console(console::Event),
     /// Someone outside asked for the end.
     Quit,
+    /// The guest runs elsewhere. What is left of it here may take long to be taken apart, and is of no use.
+    Moved,
     /// The last machine has ended.
     Ended(anyhow::Result<End>),
 }
@@ -162,7 +164,9 @@ impl Session {
         let quit = events.clone();
         // Without a listener the process is about to end.
         let quit = Box::new(move || drop(quit.send(Event::Quit)));
-        let machine = Arc::new(Machine::new(&self.config, quit));
+        let moved = events.clone();
+        let moved = Box::new(move || drop(moved.send(Event::Moved)));
+        let machine = Arc::new(Machine::new(&self.config, quit, moved));
         let target = Arc::clone(&machine);
         let arrival = match &self.origin {
             Origin::Elsewhere(newcomer) => Some(newcomer.1.waiting()),
@@ -340,6 +344,7 @@ impl Desk<'_> {
             let stop = match self.next() {
                 Some(Event::Ended(end)) => return Stop::Ended(end),
                 Some(Event::Quit) => Some(Stop::Quit),
+                Some(Event::Moved) => Some(Stop::Ended(Ok(End::Moved))),
                 Some(Event::Console(event)) => self.answer(event),
                 None => Some(Stop::Left),
             };

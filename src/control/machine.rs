@@ -21,6 +21,7 @@ pub struct Machine {
     plug: Mutex<Plug>,
     config: Config,
     quit: Box<dyn Fn() + Send + Sync>,
+    moved: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The machine that runs, and what outlasts it.
@@ -33,9 +34,13 @@ struct Plug {
 }
 
 impl Machine {
-    /// A machine like `config` that is yet to be built; `quit` ends the session.
-    pub fn new(config: &Config, quit: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self { plug: Mutex::default(), config: config.clone(), quit }
+    /// A machine like `config` that is yet to be built; `quit` ends the session, `moved` when the guest runs elsewhere.
+    pub fn new(
+        config: &Config,
+        quit: Box<dyn Fn() + Send + Sync>,
+        moved: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { plug: Mutex::default(), config: config.clone(), quit, moved }
     }
 
     /// The next machine, before it runs. If the one before was paused, this one is.
@@ -168,10 +173,14 @@ impl Target for Machine {
         let (machine, snapshots) = machine.ok_or("The machine is not yet there")?;
         let mut leaving = Leaving::new(&snapshots, &self.config, name)?;
         let outcome = departure.run(&mut leaving, way);
-        if let Outcome::Stuck(..) = &outcome {
+        match &outcome {
+            Outcome::Moved => (self.moved)(),
             // It must not go on when nobody holds it any more.
-            machine.pause();
-            self.lock().paused = true;
+            Outcome::Stuck(..) => {
+                machine.pause();
+                self.lock().paused = true;
+            }
+            Outcome::Stayed(_) => {}
         }
         Ok(outcome)
     }
