@@ -4,7 +4,6 @@
 
 mod bench;
 mod cmd;
-#[allow(dead_code, reason = "what uses it, migration, is being built")]
 mod connection;
 mod console;
 mod control;
@@ -49,6 +48,8 @@ enum Command {
     Snapshot(cmd::snapshot::Snapshot),
     Debian(cmd::debian::Debian),
     Dump(cmd::dump::Dump),
+    Migrate(cmd::migrate::Migrate),
+    Receive(cmd::receive::Receive),
     Ps(cmd::ps::Ps),
     Control(cmd::control::Control),
     Bench(cmd::bench::Bench),
@@ -65,6 +66,8 @@ fn main() -> ExitCode {
         Some(Command::Snapshot(snapshot)) => snapshot.execute(),
         Some(Command::Debian(debian)) => debian.execute(),
         Some(Command::Dump(dump)) => dump.execute(),
+        Some(Command::Migrate(migrate)) => migrate.execute(),
+        Some(Command::Receive(receive)) => receive.execute(),
         Some(Command::Ps(ps)) => ps.execute(),
         Some(Command::Control(control)) => control.execute(),
         Some(Command::Bench(bench)) => bench.execute(),

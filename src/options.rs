@@ -63,6 +63,10 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
+    /// Let `myvmm migrate` move the VM though it is on no network that needs the host's: it may then make connections.
+    /// A directory is that of certificates for them
+    #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true)]
+    movable: Option<Option<PathBuf>>,
     /// A directory in which the control socket may have snapshots written
     #[arg(long, value_name = "DIRECTORY")]
     snapshots: Option<PathBuf>,
@@ -127,32 +131,12 @@ impl MachineOptions {
     /// # Errors
     /// Fails if the host cannot and the user insists on it.
     pub fn confine(&self, config: &Config, address: &Address) -> anyhow::Result<()> {
-        let mut needs = Needs::default();
-        // A reboot loads them again; the console asks which signals are ignored.
-        needs.readable.extend([config.kernel.clone(), "/proc/self/status".into()]);
-        needs.readable.extend(config.initrd.clone());
+        let mut needs = needs(config, address);
+        needs.network |= self.movable.is_some();
+        needs.readable.extend(self.movable.iter().flatten().cloned());
         needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
         needs.writable.extend(self.snapshots.clone());
-        needs.writable.extend(address.directory().map(Path::to_owned));
-        for card in &config.cards {
-            match &card.link {
-                Link::User(_) => {
-                    needs.network = true;
-                    needs.readable.push(user::RESOLVER_FILE.into());
-                }
-                Link::Stream(end) => {
-                    needs.local_sockets = true;
-                    if let stream::End::Listen(path) = end {
-                        needs.write_beside(path);
-                    }
-                }
-                Link::Tap(_) => {
-                    needs.taps = true;
-                    needs.writable.push(tap::DEVICE.into());
-                }
-            }
-        }
         self.sandbox.enter(&needs)
     }
 
@@ -170,6 +154,34 @@ impl MachineOptions {
     }
 }
 
+/// What any machine of `config` needs of the host.
+pub fn needs(config: &Config, address: &Address) -> Needs {
+    let mut needs = Needs::default();
+    // A reboot loads them again; the console asks which signals are ignored.
+    needs.readable.extend([config.kernel.clone(), "/proc/self/status".into()]);
+    needs.readable.extend(config.initrd.clone());
+    needs.writable.extend(address.directory().map(Path::to_owned));
+    for card in &config.cards {
+        match &card.link {
+            Link::User(_) => {
+                needs.network = true;
+                needs.readable.push(user::RESOLVER_FILE.into());
+            }
+            Link::Stream(end) => {
+                needs.local_sockets = true;
+                if let stream::End::Listen(path) = end {
+                    needs.write_beside(path);
+                }
+            }
+            Link::Tap(_) => {
+                needs.taps = true;
+                needs.writable.push(tap::DEVICE.into());
+            }
+        }
+    }
+    needs
+}
+
 /// Reads a schedule. The usual slice is 100 microseconds of the guest's time.
 fn schedule(text: &str) -> Result<Schedule, String> {
     const USUAL: NonZeroU64 = NonZeroU64::new(10_000).unwrap();
@@ -184,7 +196,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
 }
 
 /// Reads a size: a number of MB, or of what the letter behind it says.
-fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().last() {
         Some((end, 'k' | 'K')) => (&text[..end], 10),
         Some((end, 'm' | 'M')) => (&text[..end], 20),

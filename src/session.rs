@@ -11,6 +11,8 @@ use std::{io, mem};
 
 use anyhow::Context as _;
 use runtime::machine::Ending;
+use runtime::migrate::Arrival;
+use runtime::vm::moving::{Arriving, Shape};
 use runtime::vm::{Config, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
@@ -20,7 +22,7 @@ use crate::console::line::Line;
 use crate::console::output::{Output, Rest, Seen};
 use crate::console::{self, Console};
 use crate::control::machine::Machine;
-use crate::control::{self, Address, Control, Notices};
+use crate::control::{self, Address, Control, Notices, Target as _, migration};
 use crate::exit;
 use crate::observed::Observed;
 use crate::report::Report;
@@ -38,12 +40,36 @@ pub struct Session {
     pub address: Address,
     /// The machine.
     pub config: Config,
-    /// The snapshot from which it goes on instead of booting.
-    pub restore: Option<PathBuf>,
+    /// What it goes on from.
+    pub origin: Origin,
     /// Whether a machine that resets starts again.
     pub reboots: bool,
     /// What is to be learnt of it.
     pub watch: Arc<Watch>,
+}
+
+/// What a machine goes on from.
+pub enum Origin {
+    /// Nothing: it boots.
+    Boot,
+    /// A snapshot.
+    Snapshot(PathBuf),
+    /// A machine of this shape that comes from elsewhere.
+    Elsewhere(Box<(Shape, Arrival)>),
+}
+
+impl From<Option<PathBuf>> for Origin {
+    fn from(snapshot: Option<PathBuf>) -> Self {
+        snapshot.map_or(Self::Boot, Self::Snapshot)
+    }
+}
+
+/// The first machine of a session.
+struct First {
+    vm: Vm,
+    rest: Rest,
+    /// How it comes, if it does.
+    newcomer: Option<(Arriving, Arrival)>,
 }
 
 /// Why a session ended.
@@ -88,8 +114,10 @@ enum Event {
     Console(console::Event),
     /// Someone outside asked for the end.
     Quit,
+    /// The guest runs elsewhere. What is left of it here may take long to be taken apart, and is of no use.
+    Moved,
     /// The last machine has ended.
-    Ended(Result<End, VmError>),
+    Ended(anyhow::Result<End>),
 }
 
 impl From<console::Event> for Event {
@@ -100,7 +128,7 @@ impl From<console::Event> for Event {
 
 /// Why the main thread stopped waiting.
 enum Stop {
-    Ended(Result<End, VmError>),
+    Ended(anyhow::Result<End>),
     Left,
     Quit,
     OutputFailed(io::Error),
@@ -136,12 +164,17 @@ impl Session {
         let quit = events.clone();
         // Without a listener the process is about to end.
         let quit = Box::new(move || drop(quit.send(Event::Quit)));
-        let machine = Arc::new(Machine::new(&self.config, quit));
+        let moved = events.clone();
+        let moved = Box::new(move || drop(moved.send(Event::Moved)));
+        let machine = Arc::new(Machine::new(&self.config, quit, moved));
         let target = Arc::clone(&machine);
-        let control = Control::start(self.address, target)?;
+        let arrival = match &self.origin {
+            Origin::Elsewhere(newcomer) => Some(newcomer.1.waiting()),
+            Origin::Boot | Origin::Snapshot(_) => None,
+        };
+        let control = Control::start(self.address, target, arrival)?;
         let course = Course {
             config: self.config,
-            restore: self.restore,
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
@@ -151,7 +184,7 @@ impl Session {
             notices: control.notices().clone(),
             events: events.clone(),
         };
-        let first = course.begin()?;
+        let first = course.begin(self.origin)?;
         let console = Console::open(line, &events)?;
         drop(events);
         thread::Builder::new()
@@ -191,7 +224,8 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
         End::Mute => eprintln!(
             "myvmm: The guest reset itself before it printed anything; see more with --append earlycon"
         ),
-        End::PoweredOff | End::Reset | End::Left | End::Moved => {}
+        End::Moved => eprintln!("myvmm: The guest runs elsewhere now"),
+        End::PoweredOff | End::Reset | End::Left => {}
     }
     Ok(Closing { end, script_status })
 }
@@ -199,7 +233,6 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
 /// The course of a session: one machine after the other.
 struct Course {
     config: Config,
-    restore: Option<PathBuf>,
     reboots: bool,
     seen: Seen,
     line: Arc<Line>,
@@ -212,12 +245,32 @@ struct Course {
 
 impl Course {
     /// The first machine.
-    fn begin(&self) -> Result<(Vm, Rest), VmError> {
-        let Some(snapshot) = &self.restore else { return self.build() };
+    fn begin(&self, origin: Origin) -> Result<First, VmError> {
         let (output, rest) = Output::new(self.seen.clone(), self.events.clone());
-        // What it has printed so far was seen elsewhere.
-        self.seen.lock().spoke = true;
-        Ok((Vm::restore(&self.config, snapshot, Box::new(output))?, rest))
+        let output = Box::new(output);
+        // What one from elsewhere has printed so far was seen there.
+        self.seen.lock().spoke = !matches!(origin, Origin::Boot);
+        let (vm, newcomer) = match origin {
+            Origin::Boot => (Vm::build(&self.config, output)?, None),
+            Origin::Snapshot(snapshot) => (Vm::restore(&self.config, &snapshot, output)?, None),
+            Origin::Elsewhere(newcomer) => {
+                let (shape, arrival) = *newcomer;
+                let (vm, arriving) = Arriving::new(&shape, &self.config, output)?;
+                (vm, Some((arriving, arrival)))
+            }
+        };
+        Ok(First { vm, rest, newcomer })
+    }
+
+    /// Waits until the machine is there and may run.
+    fn welcome(&self, (mut arriving, arrival): (Arriving, Arrival)) -> anyhow::Result<()> {
+        let name = arrival.hello().name.clone();
+        let arrived = arrival.receive(&mut arriving, |why| migration::say_lost(&name, why));
+        let arrived = arrived.with_context(|| format!("{name} did not arrive"))?;
+        if arrived.paused {
+            self.machine.set_paused(true);
+        }
+        Ok(())
     }
 
     fn build(&self) -> Result<(Vm, Rest), VmError> {
@@ -226,8 +279,9 @@ impl Course {
     }
 
     /// Runs machine after machine, and says how the last one ended.
-    fn follow(self, first: (Vm, Rest)) {
-        let end = self.run_all(first);
+    fn follow(self, First { vm, rest, newcomer }: First) {
+        let there = newcomer.map_or(Ok(()), |newcomer| self.welcome(newcomer));
+        let end = there.and_then(|()| Ok(self.run_all((vm, rest))?));
         // Nobody hears it if the session is already over.
         let _ = self.events.send(Event::Ended(end));
     }
@@ -290,6 +344,7 @@ impl Desk<'_> {
             let stop = match self.next() {
                 Some(Event::Ended(end)) => return Stop::Ended(end),
                 Some(Event::Quit) => Some(Stop::Quit),
+                Some(Event::Moved) => Some(Stop::Ended(Ok(End::Moved))),
                 Some(Event::Console(event)) => self.answer(event),
                 None => Some(Stop::Left),
             };
@@ -341,8 +396,9 @@ impl Desk<'_> {
     fn toggle(&self) {
         let vm = &self.control.vm;
         let paused = vm.status() == "running";
-        vm.set_paused(paused);
-        if paused {
+        if let Err(failure) = vm.set_paused(paused) {
+            eprint!("\r\nmyvmm: {failure}\r\n");
+        } else if paused {
             eprint!("\r\nmyvmm: The machine stands still; Ctrl-A p lets it go on.\r\n");
         }
     }

@@ -29,7 +29,7 @@ const MOST_BYTES: u64 = 1 << 28;
 const PERF_MAPS: &str = "/tmp";
 
 /// What a run should tell.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct WatchOptions {
     /// Print statistics to standard error at the end
     #[arg(long)]

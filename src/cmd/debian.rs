@@ -20,7 +20,7 @@ use crate::console::keys;
 use crate::control::Address;
 use crate::exit;
 use crate::options::MachineOptions;
-use crate::session::{Closing, Session};
+use crate::session::{Closing, End, Session};
 use ssh::Login;
 
 /// Kernel notices during boot: few lines, but enough to see that something happens.
@@ -95,8 +95,8 @@ impl Debian {
         self.machine.confine(&config, &address)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let restore = self.machine.restore.clone();
-        let closing = Session { address, config, restore, reboots, watch }.run()?;
+        let origin = self.machine.restore.clone().into();
+        let closing = Session { address, config, origin, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 
@@ -140,7 +140,8 @@ impl Debian {
     fn conclude(&self, closing: &Closing) -> anyhow::Result<ExitCode> {
         match (&self.run, closing.script_status) {
             (Some(_), Some(status)) => Ok(status.into()),
-            (Some(_), None) if closing.end.is_orderly() => {
+            // The script goes on elsewhere.
+            (Some(_), None) if closing.end.is_orderly() && closing.end != End::Moved => {
                 bail!("The machine ended before the script of --run did")
             }
             _ => Ok(closing.end.exit_code()),

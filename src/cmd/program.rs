@@ -9,9 +9,11 @@ use clap::{ArgMatches, Args, ValueEnum};
 use runtime::program::Execution;
 use runtime::vcpu::Engine;
 
+use crate::connection::ConnectionOptions;
 use crate::control::{Address, directory};
 use crate::exit::Refused;
 use crate::options::EngineChoice;
+use crate::program::moves::Roads;
 use crate::program::{self, Dialect, DumpFormat, Request, Session};
 use crate::sandbox::SandboxOptions;
 use crate::watch::WatchOptions;
@@ -56,6 +58,13 @@ pub struct Programs {
     dump_format: DumpFormat,
     #[command(flatten, next_help_heading = PROGRAMS)]
     watch: WatchOptions,
+    /// Let `myvmm migrate` move the programs: they may then make connections. A directory is that of certificates for
+    /// them
+    #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true, help_heading = PROGRAMS)]
+    movable: Option<Option<PathBuf>>,
+    /// For what MIGRATE in programs connects to.
+    #[command(flatten, next_help_heading = PROGRAMS)]
+    connection: ConnectionOptions,
     #[command(flatten, next_help_heading = PROGRAMS)]
     sandbox: SandboxOptions,
 }
@@ -101,11 +110,14 @@ impl Programs {
             prefix: self.prefix,
             watch,
             dump_format: self.dump_format,
+            roads: Roads::of(images.iter().map(|program| &*program.image), &self.connection)?,
         };
         let address = Address::take(self.name.as_deref(), &expanded[0].program)?;
         let mut needs = program::load::needs(&expanded, &images);
         needs.writable.extend(address.directory().map(Path::to_owned));
         needs.writable.extend(self.watch.late_files());
+        needs.network = self.movable.is_some() || !session.roads.is_empty();
+        needs.readable.extend(self.movable.iter().flatten().cloned());
         self.sandbox.enter(&needs)?;
         session.run(images, address)
     }

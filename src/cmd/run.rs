@@ -39,7 +39,8 @@ impl Run {
         let file = self.machine.restore.as_ref().unwrap_or(&config.kernel);
         let address = Address::take(self.machine.name.as_deref(), file)?;
         self.machine.confine(&config, &address)?;
-        let closing = Session { address, config, restore: self.machine.restore, reboots, watch }.run()?;
+        let origin = self.machine.restore.into();
+        let closing = Session { address, config, origin, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }

@@ -4,13 +4,14 @@
 //! `wire` is a TCP connection with deadlines, `tls` the protection and its certificates.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use runtime::migrate::Stream;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::exit::Refused;
@@ -89,16 +90,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `host`, a name or an address, by which the other side's certificate must know it. Then each read
-    /// and each write may take `patience`.
+    /// Connects to one of the `addresses` of `host`, a name or an address, by which the other side's certificate must
+    /// know it. Then each read and each write may take `patience`.
     ///
     /// # Errors
-    /// Fails if there is no such host, nobody listens, or either side does not accept the other; the sentence says
-    /// which of them and what to do. It takes no longer than 10 s once the name is known.
-    pub fn connect(&self, host: &str, port: u16, patience: Duration) -> anyhow::Result<Connection> {
+    /// Fails if nobody listens, or either side does not accept the other; the sentence says which of them and what to
+    /// do. It takes no longer than 10 s.
+    pub fn connect(
+        &self,
+        addresses: &[SocketAddr],
+        host: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Connection> {
         let deadline = Instant::now() + HANDSHAKE;
-        let stream =
-            reach(host, port, deadline).with_context(|| format!("Cannot reach {host}, port {port}"))?;
+        let stream = reach(addresses, deadline).with_context(|| {
+            let port = addresses.first().map_or(0, SocketAddr::port);
+            format!("Cannot reach {host}, port {port}")
+        })?;
         if self.tls.is_none() {
             check_plain(stream.peer_addr()?, self.insecure)?;
         }
@@ -197,9 +205,6 @@ pub struct Connection {
     socket: TcpStream,
 }
 
-/// Cuts a connection, from any thread.
-pub struct Scissors(TcpStream);
-
 impl Connection {
     fn establish(
         socket: TcpStream,
@@ -230,29 +235,11 @@ impl Connection {
     pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
         wire::set_patience(&self.socket, patience)
     }
-
-    /// What cuts the connection, so that whoever reads or writes stops at once.
-    ///
-    /// # Errors
-    /// Fails if the host has no more descriptors.
-    pub fn scissors(&self) -> io::Result<Scissors> {
-        self.socket.try_clone().map(Scissors)
-    }
-
-    /// The other side's address.
-    ///
-    /// # Errors
-    /// Fails if the connection is broken.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
-    }
 }
 
-impl Scissors {
-    /// Cuts it.
-    pub fn cut(&self) {
-        // It may be cut already.
-        let _ = self.0.shutdown(Shutdown::Both);
+impl Stream for Connection {
+    fn set_timeouts(&self, timeout: Duration) -> io::Result<()> {
+        self.set_patience(timeout)
     }
 }
 
@@ -294,11 +281,11 @@ fn greet(stream: &mut dyn Duplex) -> io::Result<()> {
     }
 }
 
-fn reach(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+fn reach(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
+    for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&address, left) {
+        match TcpStream::connect_timeout(address, left) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

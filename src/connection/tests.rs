@@ -1,6 +1,7 @@
 //! Connections over the loopback interface, with certificates made on the spot.
 
 use std::fs;
+use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::thread;
 
@@ -108,7 +109,7 @@ fn meet<T>(server: &Server, connect: impl FnOnce(u16) -> T) -> (T, anyhow::Resul
 /// What a client and a server say when they do not accept each other.
 #[track_caller]
 fn refusals(client: &Client, server: &Server) -> [String; 2] {
-    let (connected, accepted) = meet(server, |port| client.connect(HOST, port, PATIENCE));
+    let (connected, accepted) = meet(server, |port| client.connect(&addresses(port), HOST, PATIENCE));
     [connected, accepted].map(|result| format!("{:#}", result.err().expect("it was accepted")))
 }
 
@@ -123,7 +124,7 @@ fn assert_says(sentence: &str, words: &[&str]) {
 
 /// Sends much there and back while both sides have only small buffers.
 fn echo(client: &Client, server: &Server) {
-    let (connected, accepted) = meet(server, |port| client.connect(HOST, port, PATIENCE));
+    let (connected, accepted) = meet(server, |port| client.connect(&addresses(port), HOST, PATIENCE));
     let (mut here, mut there) = (connected.unwrap(), accepted.unwrap());
     let sent: Vec<u8> = (0..3_000_000u32).map(|number| (number / 7) as u8).collect();
     thread::scope(|scope| {
@@ -139,6 +140,10 @@ fn echo(client: &Client, server: &Server) {
         here.read_exact(&mut heard).unwrap();
         assert!(heard == sent);
     });
+}
+
+fn addresses(port: u16) -> Vec<SocketAddr> {
+    (HOST, port).to_socket_addrs().expect("this host has an address").collect()
 }
 
 #[test]

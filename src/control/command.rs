@@ -1,30 +1,42 @@
 //! The commands that clients can give, and what each does. It must not know how they come in.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use runtime::vm::snapshots::Form;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::migration::{Order, Parameters};
 use super::protocol::{Arguments, Failure, version};
 use super::target::Controlled;
 
 type Result = std::result::Result<Value, Failure>;
-type Body = fn(&Controlled, Arguments) -> Result;
+type Body = fn(&Arc<Controlled>, Arguments) -> Result;
 
 /// Every command by its name: QEMU's with the meaning that they have there, and our own.
-const COMMANDS: [(&str, Body); 19] = [
-    ("cont", |vm, arguments| none(arguments).map(|()| set_paused(vm, false))),
+const COMMANDS: [(&str, Body); 24] = [
+    ("cont", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(false)).map(done)),
     ("human-monitor-command", |_, _| Err(Failure::new("There is no human monitor; see query-commands"))),
+    ("migrate", |vm, arguments| {
+        let (way, name) = parse::<Order>(arguments)?.way()?;
+        vm.migrate(Arc::new(way), name).map(done)
+    }),
+    ("migrate-set-parameters", |vm, arguments| {
+        vm.set_terms(|terms| parse::<Parameters>(arguments).map(|change| change.apply(terms))).map(done)
+    }),
+    ("migrate_cancel", |vm, arguments| none(arguments).map(|()| vm.cancel_migration()).map(done)),
     ("query-block", |vm, arguments| none(arguments).map(|()| vm.target.disks())),
     ("query-commands", |_, arguments| none(arguments).map(|()| names())),
     ("query-cpus-fast", |vm, arguments| none(arguments).map(|()| cpus(vm))),
+    ("query-migrate", |vm, arguments| none(arguments).map(|()| vm.migration())),
+    ("query-migrate-parameters", |vm, arguments| none(arguments).map(|()| vm.migration_parameters())),
     ("query-name", |vm, arguments| none(arguments).map(|()| json!({ "name": vm.name }))),
     ("query-status", |vm, arguments| none(arguments).map(|()| status(vm))),
     ("query-version", |_, arguments| none(arguments).map(|()| version())),
     ("quit", |vm, arguments| none(arguments).map(|()| vm.target.quit()).map(done)),
-    ("stop", |vm, arguments| none(arguments).map(|()| set_paused(vm, true))),
+    ("stop", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(true)).map(done)),
     ("system_powerdown", |_, arguments| none(arguments).and_then(|()| Err(no_button()))),
     ("system_reset", |vm, arguments| none(arguments).and_then(|()| vm.target.reset()).map(done)),
     ("x-myvmm-dump-hot", |vm, arguments| {
@@ -71,7 +83,7 @@ struct Snapshot {
 ///
 /// # Errors
 /// Says what is wrong with the command or its arguments, or why it cannot be done.
-pub fn execute(vm: &Controlled, name: &str, arguments: Arguments) -> Result {
+pub fn execute(vm: &Arc<Controlled>, name: &str, arguments: Arguments) -> Result {
     let command = COMMANDS.iter().find(|(known, _)| *known == name);
     let (_, body) = command.ok_or_else(|| not_found(name))?;
     body(vm, arguments)
@@ -100,11 +112,6 @@ fn none(arguments: Arguments) -> std::result::Result<(), Failure> {
 }
 
 fn done((): ()) -> Value {
-    json!({})
-}
-
-fn set_paused(vm: &Controlled, paused: bool) -> Value {
-    vm.set_paused(paused);
     json!({})
 }
 
@@ -138,7 +145,7 @@ fn about(vm: &Controlled) -> Value {
         "kind": vm.target.kind(),
         "vcpus": vm.target.threads().len(),
         "memory": vm.target.memory(),
-        "state": vm.status(),
+        "state": vm.state(),
         "uptime": vm.uptime(),
         "instructions": vm.target.instructions(),
     })

@@ -69,6 +69,11 @@ impl Directory {
         Self::at(path, uid)
     }
 
+    /// Where it is.
+    pub fn place(&self) -> &Path {
+        &self.0
+    }
+
     fn at(path: PathBuf, uid: u32) -> anyhow::Result<Self> {
         match DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fuzzing::{Corpus, Numbers};
+use runtime::migrate::{Connect, Departure, Outcome};
 use runtime::vm::snapshots::Form;
 use serde_json::{Value, json};
 
@@ -62,6 +63,11 @@ impl Target for Nothing {
         Ok(json!({}))
     }
 
+    fn depart(&self, _: &str, departure: &Departure, _: &Arc<dyn Connect>) -> Result<Outcome, String> {
+        departure.refuse("it is no VM");
+        Err("it is no VM".into())
+    }
+
     fn hottest(&self, _count: usize) -> Result<Value, Failure> {
         Ok(json!([]))
     }
@@ -95,7 +101,7 @@ fn corpus() -> Corpus {
 }
 
 /// A stream of bytes, in as many pieces as it pleases.
-fn say(talk: &mut Conversation, vm: &Controlled, stream: &[u8], numbers: &mut Numbers) -> Vec<Value> {
+fn say(talk: &mut Conversation, vm: &Arc<Controlled>, stream: &[u8], numbers: &mut Numbers) -> Vec<Value> {
     let mut replies = Vec::new();
     let mut rest = stream;
     while !rest.is_empty() {
@@ -110,8 +116,12 @@ fn say(talk: &mut Conversation, vm: &Controlled, stream: &[u8], numbers: &mut Nu
 #[test]
 fn fuzz_conversation() {
     const BEGIN: &[u8] = br#"{"execute":"qmp_capabilities"}"#;
-    let vm =
-        Controlled::new("fuzz".to_owned(), Arc::new(Nothing), Notices::new().expect("the host has events"));
+    let vm = Controlled::new(
+        "fuzz".to_owned(),
+        Arc::new(Nothing),
+        Notices::new().expect("the host has events"),
+        None,
+    );
     let corpus = corpus();
     fuzzing::run(|numbers| {
         let mut talk = Conversation::default();

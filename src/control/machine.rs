@@ -1,9 +1,11 @@
 //! A machine as it is controlled, over any number of reboots. It must not know who controls it.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runtime::backend::disk::SharedDisk;
+use runtime::migrate::{Connect, Departure, Outcome};
+use runtime::vm::moving::Leaving;
 use runtime::vm::snapshots::{Form, Snapshots};
 use runtime::vm::{Config, Handle};
 use serde_json::{Value, json};
@@ -17,12 +19,9 @@ use crate::observed::Observed;
 /// A machine.
 pub struct Machine {
     plug: Mutex<Plug>,
-    memory: u64,
-    counted: bool,
-    profiled: bool,
-    vcpus: usize,
-    disks: Vec<SharedDisk>,
+    config: Config,
     quit: Box<dyn Fn() + Send + Sync>,
+    moved: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The machine that runs, and what outlasts it.
@@ -35,17 +34,13 @@ struct Plug {
 }
 
 impl Machine {
-    /// A machine like `config` that is yet to be built; `quit` ends the session.
-    pub fn new(config: &Config, quit: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self {
-            plug: Mutex::default(),
-            memory: config.ram,
-            counted: config.watching.counted,
-            profiled: config.watching.profiled,
-            vcpus: config.vcpus,
-            disks: config.disks.clone(),
-            quit,
-        }
+    /// A machine like `config` that is yet to be built; `quit` ends the session, `moved` when the guest runs elsewhere.
+    pub fn new(
+        config: &Config,
+        quit: Box<dyn Fn() + Send + Sync>,
+        moved: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { plug: Mutex::default(), config: config.clone(), quit, moved }
     }
 
     /// The next machine, before it runs. If the one before was paused, this one is.
@@ -85,7 +80,7 @@ impl Target for Machine {
     }
 
     fn memory(&self) -> u64 {
-        self.memory
+        self.config.ram
     }
 
     fn set_paused(&self, paused: bool) -> bool {
@@ -113,11 +108,11 @@ impl Target for Machine {
     }
 
     fn threads(&self) -> Vec<i32> {
-        self.current().map_or_else(|| vec![0; self.vcpus], |machine| machine.threads())
+        self.current().map_or_else(|| vec![0; self.config.vcpus], |machine| machine.threads())
     }
 
     fn instructions(&self) -> Option<u64> {
-        let hold = self.current().filter(|_| self.counted)?.hold();
+        let hold = self.current().filter(|_| self.config.watching.counted)?.hold();
         Some((0..hold.count()).map(|vcpu| hold.member(vcpu).statistics.instructions).sum())
     }
 
@@ -153,7 +148,7 @@ impl Target for Machine {
                 "x-myvmm-read-only": disk.is_read_only(),
             })
         };
-        self.disks.iter().enumerate().map(disk).collect()
+        self.config.disks.iter().enumerate().map(disk).collect()
     }
 
     fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure> {
@@ -171,8 +166,27 @@ impl Target for Machine {
         }))
     }
 
+    fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {
+        let plug = self.lock();
+        let machine = plug.current.clone().zip(plug.snapshots.clone());
+        drop(plug);
+        let (machine, snapshots) = machine.ok_or("The machine is not yet there")?;
+        let mut leaving = Leaving::new(&snapshots, &self.config, name)?;
+        let outcome = departure.run(&mut leaving, way);
+        match &outcome {
+            Outcome::Moved => (self.moved)(),
+            // It must not go on when nobody holds it any more.
+            Outcome::Stuck(..) => {
+                machine.pause();
+                self.lock().paused = true;
+            }
+            Outcome::Stayed(_) => {}
+        }
+        Ok(outcome)
+    }
+
     fn hottest(&self, count: usize) -> Result<Value, Failure> {
-        let machine = self.current().filter(|_| self.profiled);
+        let machine = self.current().filter(|_| self.config.watching.profiled);
         let machine = machine.ok_or_else(|| {
             Failure::new("The machine does not count its blocks; start it with --hot or --perf-map")
         })?;

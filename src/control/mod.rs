@@ -9,6 +9,7 @@ pub mod directory;
 #[cfg(test)]
 mod fuzz;
 pub mod machine;
+pub mod migration;
 pub mod programs;
 mod protocol;
 mod server;
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use runtime::migrate::Waiting;
 
 use directory::{Directory, Place};
 pub use protocol::Event;
@@ -62,6 +64,24 @@ impl Address {
         Ok(Self { name: own, socket })
     }
 
+    /// Takes the address `name` for a guest from elsewhere, or one like it if that is taken.
+    ///
+    /// # Errors
+    /// Fails if the host gives no socket.
+    pub fn take_like(name: &str) -> anyhow::Result<Self> {
+        let fine = directory::name(name).ok();
+        let taken = fine.as_deref().and_then(|name| Self::take(Some(name), Path::new(name)).ok());
+        match taken {
+            Some(address) => Ok(address),
+            None => Self::take(Some(&directory::default_name(Path::new(name))), Path::new(name)),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The directory that the socket is removed from in the end.
     pub fn directory(&self) -> Option<&Path> {
         self.socket.as_ref()?.1.directory()
@@ -69,13 +89,17 @@ impl Address {
 }
 
 impl Control {
-    /// Puts `target` under control.
+    /// Puts `target` under control, which perhaps still comes by `arrival`.
     ///
     /// # Errors
     /// Fails if the host gives no thread.
-    pub fn start(address: Address, target: Arc<dyn Target>) -> anyhow::Result<Self> {
+    pub fn start(
+        address: Address,
+        target: Arc<dyn Target>,
+        arrival: Option<Arc<Waiting>>,
+    ) -> anyhow::Result<Self> {
         let notices = Notices::new().context("Cannot prepare the control of the VM")?;
-        let vm = Arc::new(Controlled::new(address.name, target, notices.clone()));
+        let vm = Controlled::new(address.name, target, notices.clone(), arrival);
         let (listener, place) = address.socket.unzip();
         let server = listener.map(|listener| serve(listener, &vm, &notices)).transpose()?;
         Ok(Self { vm, notices, _server: server, _place: place })

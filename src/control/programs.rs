@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use runtime::migrate::{Connect, Departure, Outcome};
 use runtime::pause::Pausable;
 use runtime::program::ProgramVm;
+use runtime::program::moving::Leaving;
 use runtime::vm::snapshots::Form;
 use serde_json::{Value, json};
 
@@ -14,6 +16,8 @@ use crate::observed::{Observed, hottest};
 
 /// Programs that are paused and go on together.
 pub struct Programs {
+    /// How they are run, for those that they move to.
+    pub shape: Vec<u8>,
     /// The programs.
     pub vms: Arc<Pausable<ProgramVm>>,
     /// Whether they count their blocks.
@@ -78,6 +82,11 @@ impl Target for Programs {
 
     fn snapshot(&self, _file: &Path, _form: &Form) -> Result<Value, Failure> {
         Err(Failure::new("Programs are saved from inside, by SNAPSHOT"))
+    }
+
+    fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {
+        let mut leaving = Leaving::all(&self.vms, name.to_owned(), self.shape.clone())?;
+        Ok(departure.run(&mut leaving, way))
     }
 
     fn hottest(&self, count: usize) -> Result<Value, Failure> {

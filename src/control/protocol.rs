@@ -1,7 +1,7 @@
 //! The QEMU machine protocol: one client's conversation, from bytes to bytes (docs/interop/qmp-spec of QEMU). It must not
 //! know which commands there are, nor sockets.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -25,12 +25,25 @@ impl Failure {
         Self::Generic(what.into())
     }
 
+    /// What failed.
+    fn what(&self) -> &str {
+        match self {
+            Self::CommandNotFound(what) | Self::Generic(what) => what,
+        }
+    }
+
     fn reply(&self) -> Value {
         let (class, what) = match self {
             Self::CommandNotFound(what) => ("CommandNotFound", what),
             Self::Generic(what) => ("GenericError", what),
         };
         json!({ "error": { "class": class, "desc": what } })
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.what())
     }
 }
 
@@ -46,6 +59,15 @@ pub enum Event {
         /// Whether its guest wanted that.
         guest: bool,
     },
+    /// A move is at something else.
+    Migration {
+        /// QEMU's word for it.
+        status: &'static str,
+        /// For how long the VM stood still, when it has moved.
+        downtime: Option<Duration>,
+    },
+    /// Another round of a move begins.
+    MigrationPass(u32),
     /// The VM ends for good.
     Shutdown {
         /// Whether its guest wanted that.
@@ -60,6 +82,14 @@ impl Event {
         let (name, data) = match self {
             Self::Stop => ("STOP", None),
             Self::Resume => ("RESUME", None),
+            Self::Migration { status, downtime } => {
+                let mut data = json!({ "status": status });
+                if let Some(downtime) = downtime {
+                    data["x-myvmm-downtime"] = (downtime.as_secs_f64() * 1e3).into();
+                }
+                ("MIGRATION", Some(data))
+            }
+            Self::MigrationPass(pass) => ("MIGRATION_PASS", Some(json!({ "pass": pass }))),
             Self::Reset { guest } => {
                 let reason = if guest { "guest-reset" } else { "host-qmp-system-reset" };
                 ("RESET", Some(json!({ "guest": guest, "reason": reason })))

@@ -1,12 +1,15 @@
 //! What is controlled: what a machine and a session of programs have in common. It must not know who asks.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
+use runtime::migrate::{Connect, Departure, Outcome, Status, Terms, Waiting, Waits};
 use runtime::vm::snapshots::Form;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::migration;
 use super::protocol::{Event, Failure};
 use super::server::Notices;
 
@@ -42,6 +45,12 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Fails for what cannot be saved, and as the host does.
     fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure>;
+    /// Moves it to the end of `way`, where it is called `name`, and returns when that is over. If it then runs there, it
+    /// ends here.
+    ///
+    /// # Errors
+    /// Says why it cannot even be tried.
+    fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String>;
     /// The blocks that ran most often, as `myvmm dump --format json` shows blocks.
     ///
     /// # Errors
@@ -59,12 +68,36 @@ pub struct Controlled {
     started: Instant,
     /// Held while the state changes, so that events are told in the order in which they happened.
     changing: Mutex<()>,
+    /// How it comes from elsewhere, if it does.
+    arrival: Option<Arc<Waiting>>,
+    /// How it is to be moved.
+    terms: Mutex<Terms>,
+    /// The last move.
+    departure: Mutex<Option<Arc<Departure>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Controlled {
     /// A VM that starts now.
-    pub fn new(name: String, target: Arc<dyn Target>, notices: Notices) -> Self {
-        Self { name, target, notices, started: Instant::now(), changing: Mutex::default() }
+    pub fn new(
+        name: String,
+        target: Arc<dyn Target>,
+        notices: Notices,
+        arrival: Option<Arc<Waiting>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            target,
+            notices,
+            started: Instant::now(),
+            changing: Mutex::default(),
+            arrival,
+            terms: Mutex::default(),
+            departure: Mutex::default(),
+        })
     }
 
     /// Seconds since it started.
@@ -72,16 +105,115 @@ impl Controlled {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// Pauses it or lets it go on.
-    pub fn set_paused(&self, paused: bool) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Pauses it or lets it go on. One of which nobody knows whether it runs elsewhere goes on too.
+    ///
+    /// # Errors
+    /// Refuses one that is not yet whole.
+    pub fn set_paused(&self, paused: bool) -> Result<(), Failure> {
+        let _changing = lock(&self.changing);
+        let arrival = self.arrival.as_deref();
+        if !paused
+            && (self.departure().is_some_and(|departure| departure.stay())
+                || arrival.is_some_and(Waiting::take))
+        {
+            return Ok(());
+        }
+        if let Some(Waits::Arriving | Waits::Ready) = arrival.map(Waiting::state) {
+            return Err(Failure::new("The VM is still arriving"));
+        }
         if self.target.set_paused(paused) {
             self.notices.publish(if paused { Event::Stop } else { Event::Resume });
         }
+        Ok(())
     }
 
-    /// "paused" or "running", as QEMU's `RunState` has them.
+    fn departure(&self) -> Option<Arc<Departure>> {
+        lock(&self.departure).clone()
+    }
+
+    /// What it is doing, as QEMU's `RunState` has it.
     pub fn status(&self) -> &'static str {
-        if self.target.is_paused() { "paused" } else { "running" }
+        let departure = self.departure().map(|departure| departure.progress().status);
+        match (departure, self.arrival.as_deref().map_or(Waits::Decided, Waiting::state)) {
+            (_, Waits::Arriving | Waits::Ready | Waits::Lost | Waits::Taken) => "inmigrate",
+            (Some(Status::Device), _) => "finish-migrate",
+            (Some(Status::Undecided | Status::Completed), _) => "postmigrate",
+            _ if self.target.is_paused() => "paused",
+            _ => "running",
+        }
+    }
+
+    /// What it is doing, for people.
+    pub fn state(&self) -> &'static str {
+        let departure = self.departure().map(|departure| departure.progress().status);
+        match (departure, self.arrival.as_deref().map_or(Waits::Decided, Waiting::state)) {
+            (_, Waits::Lost) | (Some(Status::Undecided), _) => "undecided",
+            (_, Waits::Arriving | Waits::Ready) => "arriving",
+            (Some(Status::Setup | Status::Active | Status::Device), _) => "moving",
+            _ => self.status(),
+        }
+    }
+
+    /// Changes how it is to be moved.
+    ///
+    /// # Errors
+    /// Fails as the change does.
+    pub fn set_terms(&self, change: impl FnOnce(&mut Terms) -> Result<(), Failure>) -> Result<(), Failure> {
+        change(&mut lock(&self.terms))
+    }
+
+    /// How it is to be moved.
+    pub fn migration_parameters(&self) -> Value {
+        migration::parameters(&lock(&self.terms))
+    }
+
+    /// How far its move is, if there is or was one.
+    pub fn migration(&self) -> Value {
+        self.departure().map_or_else(|| json!({}), |departure| migration::info(&departure.progress()))
+    }
+
+    /// Has it stay, if there is still time for that.
+    pub fn cancel_migration(&self) {
+        self.departure().map(|departure| departure.cancel());
+    }
+
+    /// Begins to move it to `to`, at the end of `way`.
+    ///
+    /// # Errors
+    /// Refuses a second move at a time.
+    pub fn migrate(self: &Arc<Self>, way: Arc<dyn Connect>, to: String) -> Result<(), Failure> {
+        let departure = self.begin_departure(to).map_err(Failure::new)?;
+        let (vm, moving) = (Arc::clone(self), Arc::clone(&departure));
+        let body = move || {
+            if let Err(why) = vm.target.depart(&vm.name, &moving, &way) {
+                moving.refuse(&why);
+            }
+        };
+        match thread::Builder::new().name("migration".into()).spawn(body) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                departure.refuse("the host starts no thread");
+                Err(Failure::new(format!("Cannot start a thread: {error}")))
+            }
+        }
+    }
+
+    /// A move to `to`, which is now the one that is asked for.
+    ///
+    /// # Errors
+    /// Refuses a second move at a time, and one of what is not yet here.
+    pub fn begin_departure(&self, to: String) -> Result<Arc<Departure>, String> {
+        if self.arrival.as_deref().is_some_and(|arrival| arrival.state() != Waits::Decided) {
+            return Err("The VM is still arriving".into());
+        }
+        let mut last = lock(&self.departure);
+        if last.as_ref().is_some_and(|departure| !departure.progress().status.is_over()) {
+            return Err("It is just being moved; see query-migrate".into());
+        }
+        let (notices, name, terms) = (self.notices.clone(), self.name.clone(), *lock(&self.terms));
+        let notify = Box::new(move |notice| migration::tell(&notices, &name, &to, &notice));
+        let departure = Departure::new(terms, notify);
+        *last = Some(Arc::clone(&departure));
+        Ok(departure)
     }
 }

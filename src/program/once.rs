@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use runtime::pause::Pausable;
 use runtime::program::ProgramVm;
+use runtime::program::moving::pausable;
 use runtime::schedule::{self, Guest, Progress};
 
 use super::input::Input;
 use super::output::Output;
 use super::player::{DumpFormat, Player, Terminal};
-use super::session::pausable;
 
 /// Instructions in one go: a person should see soon what the program prints.
 const SLICE: u64 = 10_000_000;
@@ -21,7 +21,7 @@ pub fn run(vm: ProgramVm, instructions: u64) -> Arc<Pausable<ProgramVm>> {
     let output = Output::stderr();
     let terminal =
         Terminal { port: output.port(0, None), input: Input::new(true), is_called: Box::new(|| false) };
-    let player = Player::new(Arc::clone(&programs), 0, terminal, DumpFormat::Text, output.is_terminal);
+    let player = Player::new(Arc::clone(&programs), 0, terminal, DumpFormat::Text, output.is_terminal, None);
     schedule::slices(&mut [Limited { player, left: instructions }], SLICE);
     programs
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use std::sync::{Arc, MutexGuard};
 
+use runtime::migrate::Outcome;
 use runtime::pause::Pausable;
 use runtime::program::{Console, End, ProgramVm, Turn, Until};
 use runtime::schedule::{Guest, Progress};
@@ -16,8 +17,9 @@ use translator::asm::{Compat, Para};
 
 use super::input::Input;
 use super::load::reason;
+use super::moves::Moves;
 use super::output::Port;
-use crate::exit;
+use crate::exit::{self, Refused};
 
 /// How DUMP_PROCESSOR_STATE prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,6 +74,8 @@ pub struct Player {
     /// The exit code for what went wrong without the program's knowing; 0 if nothing did.
     pub failure: u8,
     shown: Instant,
+    /// How it gets elsewhere, if it can.
+    moves: Option<Moves>,
 }
 
 impl Guest for Player {
@@ -97,9 +101,10 @@ impl Player {
         terminal: Terminal,
         format: DumpFormat,
         colour: bool,
+        moves: Option<Moves>,
     ) -> Self {
         let (slices, busy, failure, shown) = (0, Duration::ZERO, 0, Instant::now());
-        Self { programs, number, terminal, format, colour, slices, busy, failure, shown }
+        Self { programs, number, terminal, format, colour, slices, busy, failure, shown, moves }
     }
 
     /// The program, when it does not run.
@@ -136,7 +141,13 @@ impl Player {
                     let _ = self.terminal.port.flush();
                     return Some(Progress::Waiting(limit));
                 }
-                Turn::Para(para) => self.answer(vm, para),
+                Turn::Para(para) => {
+                    self.answer(vm, para);
+                    // It may run elsewhere now.
+                    if self.programs.is_called(self.number) {
+                        return None;
+                    }
+                }
                 Turn::Notice(notice) => self.say(vm, &notice.to_string()),
                 Turn::Ended => {
                     self.conclude(vm);
@@ -150,14 +161,26 @@ impl Player {
         match para {
             Para::DumpProcessorState => self.dump(vm),
             Para::Snapshot(name) => self.snapshot(vm, &name.into()),
-            Para::Migrate(host) => {
-                let here = vm.here();
-                self.say(
-                    vm,
-                    &format!("MIGRATE {host}: this myvmm cannot migrate yet; the program goes on{here}"),
-                );
-            }
+            Para::Migrate(host) => self.depart(vm, &host),
         }
+    }
+
+    /// Moves the program to `host`. If that works, it has ended here.
+    fn depart(&mut self, vm: &mut ProgramVm, host: &str) {
+        // What it has printed so far was printed here; what fails here fails again at the end.
+        let _ = self.terminal.port.flush();
+        let moved = match &self.moves {
+            Some(moves) => moves.depart(vm, host),
+            None => Err("it is only looked at here".into()),
+        };
+        let why = match moved {
+            Ok(Outcome::Moved) => return self.say(vm, &format!("It has moved to {host}, and goes on there")),
+            Ok(Outcome::Stayed(error) | Outcome::Stuck(error, _)) => Refused::because(error).to_string(),
+            Err(why) => why,
+        };
+        self.failure = exit::REFUSED;
+        let here = vm.here();
+        self.say(vm, &format!("MIGRATE {host}: {why}; the program goes on{here}"));
     }
 
     fn dump(&mut self, vm: &mut ProgramVm) {

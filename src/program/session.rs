@@ -3,12 +3,14 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use runtime::pause::{Member, Pausable};
+use runtime::migrate::Arrival;
+use runtime::pause::Pausable;
+use runtime::program::moving::{Arriving, pausable};
 use runtime::program::{Execution, ProgramVm};
 use runtime::schedule;
 use runtime::vcpu::Statistics;
@@ -17,11 +19,12 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::input::Input;
 use super::load::Loaded;
+use super::moves::{Manner, Moves, Roads};
 use super::output::Output;
 use super::player::{DumpFormat, Player, Terminal};
 use crate::console::{self, signals};
 use crate::control::programs::Programs;
-use crate::control::{self, Address, Control};
+use crate::control::{self, Address, Control, migration};
 use crate::observed::Observed;
 use crate::report::Report;
 use crate::watch::Watch;
@@ -43,6 +46,8 @@ pub struct Session {
     pub watch: Arc<Watch>,
     /// How dumps are printed.
     pub dump_format: DumpFormat,
+    /// The ways to where programs want to go.
+    pub roads: Roads,
 }
 
 impl Session {
@@ -51,23 +56,54 @@ impl Session {
     /// # Errors
     /// Refuses snapshots that do not fit, and fails if the host has no memory or threads.
     pub fn run(&self, programs: Vec<Loaded>, address: Address) -> anyhow::Result<ExitCode> {
-        let (input, output) = (Input::new(programs.len() == 1), Output::stdout());
-        let names: Vec<String> = programs.iter().map(|program| program.image.name.clone()).collect();
         let vms =
             programs.into_iter().enumerate().map(|(number, program)| program.build(self.execution(number)));
         let programs = pausable(vms.collect::<anyhow::Result<_>>()?);
+        self.conduct(&programs, address, None)
+    }
+
+    /// As [`Session::run`], with programs that are yet to arrive.
+    ///
+    /// # Errors
+    /// Fails if they do not arrive, and as [`Session::run`].
+    pub fn welcome(
+        &self,
+        programs: &Arc<Pausable<ProgramVm>>,
+        newcomers: Newcomers,
+        address: Address,
+    ) -> anyhow::Result<ExitCode> {
+        self.conduct(programs, address, Some(newcomers))
+    }
+
+    fn conduct(
+        &self,
+        programs: &Arc<Pausable<ProgramVm>>,
+        address: Address,
+        newcomers: Option<Newcomers>,
+    ) -> anyhow::Result<ExitCode> {
+        let count = programs.count();
+        let names: Vec<String> = match &newcomers {
+            Some(newcomers) => newcomers.names.clone(),
+            None => (0..count).map(|number| programs.member(number).image().name.clone()).collect(),
+        };
+        let (input, output) = (Input::new(count == 1), Output::stdout());
+        let (events, happened) = channel();
+        let control = self.control(programs, address, newcomers.as_ref(), &events)?;
+        let moves = Moves { vm: Arc::clone(&control.vm), roads: self.roads.clone(), manner: self.manner() };
         let player = |number| {
             let prefix = self.prefix.then(|| format!("{}| ", title(&names, number)));
             let is_called = {
-                let programs = Arc::clone(&programs);
+                let programs = Arc::clone(programs);
                 Box::new(move || programs.is_called(number))
             };
             let terminal = Terminal { port: output.port(number, prefix), input: input.clone(), is_called };
-            Player::new(Arc::clone(&programs), number, terminal, self.dump_format, output.is_terminal)
+            let (format, colour) = (self.dump_format, output.is_terminal);
+            Player::new(Arc::clone(programs), number, terminal, format, colour, Some(moves.clone()))
         };
         let players: Vec<_> = (0..names.len()).map(player).collect();
         let report = Report::of("program");
-        let Some(players) = self.play(players, &programs, address)? else { return Ok(ExitCode::SUCCESS) };
+        self.start(players, newcomers, events)?;
+        let Some(players) = wait(&happened, control)? else { return Ok(ExitCode::SUCCESS) };
         output.flush().context("Cannot write to standard output")?;
         self.tell(&names, &players, &report)?;
         let code = players.iter().map(Player::exit_code).find(|code| *code != 0);
@@ -96,15 +132,20 @@ impl Session {
         self.watch.close(report)
     }
 
-    /// Runs the programs to their ends, under control. Gives none of them back if someone asked for the end and one is
-    /// stuck in the host.
-    fn play(
+    /// How programs are run.
+    fn manner(&self) -> Manner {
+        let json = self.dump_format == DumpFormat::Json;
+        Manner { slice: self.slice, threads: self.threads, prefix: self.prefix, json }
+    }
+
+    /// Puts the programs under control.
+    fn control(
         &self,
-        mut players: Vec<Player>,
         programs: &Arc<Pausable<ProgramVm>>,
         address: Address,
-    ) -> anyhow::Result<Option<Vec<Player>>> {
-        let (events, happened) = channel();
+        newcomers: Option<&Newcomers>,
+        events: &Sender<Event>,
+    ) -> anyhow::Result<Control> {
         let (vms, sender) = (Arc::clone(programs), events.clone());
         let quit = Box::new(move || {
             vms.end();
@@ -112,11 +153,29 @@ impl Session {
             let _ = sender.send(Event::Quit);
         });
         let watching = &self.execution.watching;
-        let target = Arc::new(Programs { vms: Arc::clone(programs), profiled: watching.profiled, quit });
-        let control = Control::start(address, target)?;
+        let (vms, shape) = (Arc::clone(programs), self.manner().encode());
+        let target = Arc::new(Programs { vms, shape, profiled: watching.profiled, quit });
+        let control =
+            Control::start(address, target, newcomers.map(|newcomers| newcomers.arrival.waiting()))?;
         signals::watch(events.clone()).context("Cannot watch for signals")?;
+        Ok(control)
+    }
+
+    /// Starts the thread that runs the programs to their ends, once they are there.
+    fn start(
+        &self,
+        mut players: Vec<Player>,
+        newcomers: Option<Newcomers>,
+        events: Sender<Event>,
+    ) -> anyhow::Result<()> {
         let (threads, slice) = (self.threads, self.slice);
         let run = move || {
+            if let Some(newcomers) = newcomers
+                && let Err(error) = newcomers.arrive()
+            {
+                let _ = events.send(Event::Lost(error));
+                return;
+            }
             let result = if threads {
                 schedule::threads(&mut players, slice)
             } else {
@@ -127,7 +186,30 @@ impl Session {
             let _ = events.send(Event::Ended(result.map(|()| players)));
         };
         thread::Builder::new().name("programs".into()).spawn(run).context("Cannot start a thread")?;
-        wait(&happened, control)
+        Ok(())
+    }
+}
+
+/// Programs that are yet to arrive.
+pub struct Newcomers {
+    /// What they are called.
+    pub names: Vec<String>,
+    /// Where they arrive.
+    pub arriving: Arriving,
+    /// How they arrive.
+    pub arrival: Arrival,
+}
+
+impl Newcomers {
+    fn arrive(self) -> anyhow::Result<()> {
+        let Self { mut arriving, arrival, .. } = self;
+        let name = arrival.hello().name.clone();
+        let arrived = arrival.receive(&mut arriving, |why| migration::say_lost(&name, why));
+        let arrived = arrived.with_context(|| format!("{name} did not arrive"))?;
+        if arrived.paused {
+            arriving.pause();
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +217,8 @@ impl Session {
 enum Event {
     /// All programs have ended, or the host starts no threads.
     Ended(io::Result<Vec<Player>>),
+    /// The programs did not arrive.
+    Lost(anyhow::Error),
     /// Someone outside asked for the end.
     Quit,
     Console(console::Event),
@@ -155,6 +239,7 @@ fn wait(happened: &Receiver<Event>, control: Control) -> anyhow::Result<Option<V
                 control.notices().publish(shutdown(true, "guest-shutdown"));
                 return players.map(Some).context("Cannot start a thread for each program");
             }
+            Ok(Event::Lost(error)) => return Err(error),
             Ok(Event::Console(console::Event::Signal(SIGCONT))) => {}
             Ok(Event::Console(console::Event::Signal(SIGTSTP))) => {
                 // If it cannot stop, it goes on.
@@ -176,12 +261,6 @@ fn wait(happened: &Receiver<Event>, control: Control) -> anyhow::Result<Option<V
             }
         }
     }
-}
-
-/// The programs as machines that stand still together. They have no devices, and count their time in instructions.
-pub(super) fn pausable(vms: Vec<ProgramVm>) -> Arc<Pausable<ProgramVm>> {
-    let members = vms.into_iter().map(|vm| Member { control: vm.control(), cell: vm, number: 0 });
-    Pausable::new(members, Box::new(|_| {}))
 }
 
 /// What tells a program from others: its name, with a number where two have the same.

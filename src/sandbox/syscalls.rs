@@ -54,7 +54,7 @@ const TERMINAL: &[u64] = &[
 const READINESS: &[u64] = &[libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX];
 const TAP: &[u64] = &[libc::TUNSETIFF, libc::TUNSETVNETHDRSZ, libc::TUNSETOFFLOAD];
 const LOCAL: u64 = libc::AF_UNIX as u64;
-const INTERNET: u64 = libc::AF_INET as u64;
+const INTERNET: &[u64] = &[libc::AF_INET as u64, libc::AF_INET6 as u64];
 const NAMES: &[u64] = &[libc::PR_SET_NAME as u64, libc::PR_SET_VMA as u64];
 
 /// What is allowed, why, and with which arguments. Several rows for one call are alternatives.
@@ -156,7 +156,7 @@ const TABLE: &[(c_long, Allowed, &str)] = &[
     (libc::SYS_socketpair, Among(0, &[LOCAL]), "signals"),
     (libc::SYS_sendto, Always, "signals, the user network"),
     (libc::SYS_recvfrom, Always, "signals, the user network"),
-    (libc::SYS_socket, Internet(0, &[INTERNET]), "the user network"),
+    (libc::SYS_socket, Internet(0, INTERNET), "the user network, guests that move"),
     (libc::SYS_socket, Local(0, &[LOCAL]), "cables between machines"),
     (libc::SYS_connect, Sockets, "the user network, cables"),
     (libc::SYS_bind, Sockets, "forwarded ports, UDP, cables"),

@@ -118,7 +118,7 @@ impl Running {
     }
 
     pub fn run(&self, departure: &Departure, way: &Arc<dyn Connect>) -> Outcome {
-        departure.run(&mut Leaving::new(&self.snapshots, &self.config).unwrap(), way)
+        departure.run(&mut Leaving::new(&self.snapshots, &self.config, "test").unwrap(), way)
     }
 
     pub fn depart(&self, way: &Arc<dyn Connect>, terms: Terms) -> Outcome {
@@ -251,7 +251,7 @@ impl Reception {
     }
 
     fn admit(&self, knock: Knock) -> Result<(), ArriveError> {
-        let shape = Shape::decode(&knock.hello().shape).expect("a source that is well");
+        let shape = Shape::decode(knock.hello()).expect("a source that is well");
         let config = Config { name: knock.hello().name.clone(), ..config(Path::new("none"), self.engine) };
         let printed = Printed::default();
         let (vm, mut arriving) = Arriving::new(&shape, &config, Box::new(printed.clone())).unwrap();

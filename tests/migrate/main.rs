@@ -5,6 +5,7 @@ mod faults;
 mod guests;
 #[path = "../host/mod.rs"]
 mod host;
+mod processes;
 mod proxy;
 
 use std::thread;

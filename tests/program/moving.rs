@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use fuzzing::Numbers;
 use runtime::migrate::{Connect, Departure, House, Outcome, Register, Stream, Terms};
+use runtime::pause::Pausable;
 use runtime::program::ProgramVm;
-use runtime::program::moving::{Arriving, Leaving, Shape};
+use runtime::program::moving::{Arriving, Leaving, Shape, pausable};
 use runtime::vcpu::Engine;
 use tempfile::TempDir;
 
@@ -26,21 +27,21 @@ impl Connect for Way {
 }
 
 /// The program as it arrives at another end of a connection, under `engine`.
-fn moved(mut vm: ProgramVm, engine: Engine, house: &House) -> ProgramVm {
+fn moved(vm: &mut ProgramVm, engine: Engine, house: &House) -> Arc<Pausable<ProgramVm>> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let way: Arc<dyn Connect> = Arc::new(Way(listener.local_addr().unwrap()));
     thread::scope(|scope| {
         let target = scope.spawn(|| {
             let knock = house.greet(Box::new(listener.accept().unwrap().0)).unwrap().expect("a guest");
-            let shape = Shape::decode(&knock.hello().shape).unwrap();
-            let mut arriving = Arriving::new(shape, engine).unwrap();
+            let shape = Shape::decode(knock.hello()).unwrap();
+            let (vms, mut arriving) = Arriving::new(shape, &engine.into()).unwrap();
             knock.welcome().receive(&mut arriving, |error| panic!("{error}")).unwrap();
-            arriving.vms()
+            vms
         });
         let departure = Departure::new(Terms::default(), Box::new(|_| ()));
-        let outcome = departure.run(&mut Leaving::one(&mut vm, Vec::new()), &way);
+        let outcome = departure.run(&mut Leaving::one(vm, Vec::new()), &way);
         assert!(matches!(outcome, Outcome::Moved), "{outcome:?}");
-        target.join().unwrap().pop().expect("it has not ended")
+        target.join().unwrap()
     })
 }
 
@@ -51,23 +52,26 @@ fn check(seed: u64, house: &House) {
     let program = generate::program(seed);
     let image = assemble("random.s", &program.text_in(directory.path()), options);
     let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
-    let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
+    let expected = finish(&mut ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
     let length = expected.registers.instructions;
     let mut console = fresh();
-    let mut vm = ProgramVm::new(image, numbers.one_of(&ENGINES)).unwrap();
+    let mut vms = pausable(vec![ProgramVm::new(image, numbers.one_of(&ENGINES)).unwrap()]);
     let mut at = 0;
     let mut case = format!("seed {seed}");
     for _ in 0..3 {
         at += numbers.below((length / 3).max(1));
+        let mut vm = vms.member(0);
         run(&mut vm, &mut console, 1 + numbers.below(50), at);
         if vm.end().is_some() {
             break;
         }
         let engine = numbers.one_of(&ENGINES);
         case += &format!(", moved after {at} of {length} to {engine:?}");
-        vm = moved(vm, engine, house);
+        let there = moved(&mut vm, engine, house);
+        drop(vm);
+        vms = there;
     }
-    assert_same(&case, &finish(vm, console), &expected);
+    assert_same(&case, &finish(&mut vms.member(0), console), &expected);
 }
 
 #[test]

@@ -24,10 +24,10 @@ pub struct Result {
     memory: Vec<u8>,
 }
 
-pub fn finish(mut vm: ProgramVm, mut console: Memory) -> Result {
-    run(&mut vm, &mut console, 1000, PATIENCE);
+pub fn finish(vm: &mut ProgramVm, mut console: Memory) -> Result {
+    run(vm, &mut console, 1000, PATIENCE);
     let memory = vm.read(translator::addr::Va(0x1001_0000), 4096).unwrap();
-    Result { output: console.output, end: ending(&vm), registers: vm.registers(), memory }
+    Result { output: console.output, end: ending(vm), registers: vm.registers(), memory }
 }
 
 pub fn assert_same(case: &str, found: &Result, expected: &Result) {
@@ -76,7 +76,7 @@ fn check(seed: u64) {
     let program = generate::program(seed);
     let image = assemble("random.s", &program.text_in(directory.path()), options);
     let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
-    let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
+    let expected = finish(&mut ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
     let length = expected.registers.instructions;
     for _ in 0..4 {
         let (at, first, second) =
@@ -85,10 +85,10 @@ fn check(seed: u64) {
         let mut console = fresh();
         let mut vm = ProgramVm::new(image.clone(), first).unwrap();
         let stopped = Stopped::new(&mut vm, &mut console, 1 + numbers.below(50), at, directory.path());
-        assert_same(&case, &finish(vm, console), &expected);
+        assert_same(&case, &finish(&mut vm, console), &expected);
         stopped.put_back(directory.path());
-        let resumed = ProgramVm::resume(image.clone(), second, &stopped.snapshot).unwrap();
-        assert_same(&case, &finish(resumed, stopped.console), &expected);
+        let mut resumed = ProgramVm::resume(image.clone(), second, &stopped.snapshot).unwrap();
+        assert_same(&case, &finish(&mut resumed, stopped.console), &expected);
     }
 }
 
@@ -120,7 +120,7 @@ fn check_in_new_process(seed: u64) {
     fs::write(&source, &text).unwrap();
     let image = assemble("random.s", &text, options);
     let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
-    let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
+    let expected = finish(&mut ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
     let (first, second, name) = numbers
         .one_of(&[(Engine::Interpreter, Engine::Jit, "jit"), (Engine::Jit, Engine::Interpreter, "interp")]);
     // The request for the snapshot and what comes behind it are left to the new process.
@@ -141,8 +141,8 @@ fn check_in_new_process(seed: u64) {
         .unwrap();
     assert!(output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
     let printed = [stopped.console.output, output.stdout].concat();
-    let resumed = ProgramVm::resume(image, second, &fs::read(end).unwrap()).unwrap();
-    assert_same(&case, &finish(resumed, Memory { input: Vec::new(), output: printed }), &expected);
+    let mut resumed = ProgramVm::resume(image, second, &fs::read(end).unwrap()).unwrap();
+    assert_same(&case, &finish(&mut resumed, Memory { input: Vec::new(), output: printed }), &expected);
 }
 
 #[test]

@@ -32,6 +32,11 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// Whether it fits into a message.
+    pub fn fits(&self) -> bool {
+        wire::encode(self).len() <= MOST_HELLO as usize
+    }
+
     /// Bytes of all memories.
     pub fn bytes(&self) -> u64 {
         self.memories.iter().flatten().fold(0, |sum, (_, size)| sum.saturating_add(*size))
@@ -105,16 +110,20 @@ pub enum Message {
 /// The bytes of pages and of the state that a message has at most.
 pub const MOST_BYTES: usize = 512 << 10;
 
+/// The most bytes that are said of a guest: programs are in there with their sources. Whoever says it has shown by
+/// then who it is, if that matters.
+const MOST_HELLO: u32 = 8 << 20;
+
 /// The most bytes of each kind of message; kinds are numbers from 1.
 const LIMITS: [u32; 15] =
-    [64 << 10, 64, 4096, MOST_BYTES as u32, 4, 4, MOST_BYTES as u32, 64, 0, 0, 0, 0, 0, 0, 64];
+    [MOST_HELLO, 64, 4096, MOST_BYTES as u32, 4, 4, MOST_BYTES as u32, 64, 0, 0, 0, 0, 0, 0, 64];
 
 fn limit(kind: u8) -> Option<u32> {
     LIMITS.get((kind as usize).checked_sub(1)?).copied()
 }
 
 impl Message {
-    fn encode(&self) -> (u8, Vec<u8>) {
+    pub(super) fn encode(&self) -> (u8, Vec<u8>) {
         match self {
             Self::Hello(hello) => (1, wire::encode(hello)),
             Self::Accept(accept) => (2, wire::encode(accept)),

@@ -23,6 +23,8 @@
 //! and for any other the question itself is the decision that it never will be (`Aborted`).
 
 mod channel;
+#[cfg(test)]
+mod fuzz;
 mod message;
 mod pages;
 mod progress;

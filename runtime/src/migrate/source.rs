@@ -140,8 +140,8 @@ pub enum Outcome {
 /// Something that people should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The move is at something else now.
-    Status(Status),
+    /// The move is at something else now. When the guest has moved, for how long it stood still.
+    Status(Status, Option<Duration>),
     /// Another round begins.
     Round(u32),
     /// The guest stands still, or goes on.
@@ -226,6 +226,12 @@ impl Departure {
         undecided
     }
 
+    /// It cannot even be tried, and why.
+    pub fn refuse(&self, why: &str) {
+        self.update(|progress| progress.reason = Some(why.to_owned()));
+        self.enter(Status::Failed);
+    }
+
     /// Moves the guest, however long that takes.
     pub fn run(&self, guest: &mut dyn Leaving, way: &Arc<dyn Connect>) -> Outcome {
         let mut source =
@@ -256,8 +262,12 @@ impl Departure {
     }
 
     fn enter(&self, status: Status) {
-        lock(&self.progress).status = status;
-        (self.notify)(Notice::Status(status));
+        let downtime = {
+            let mut progress = lock(&self.progress);
+            progress.status = status;
+            progress.downtime
+        };
+        (self.notify)(Notice::Status(status, downtime));
     }
 
     /// From now on the guest cannot be kept.
@@ -365,6 +375,9 @@ impl Source<'_> {
 
     fn introduce(&mut self, channel: &mut Channel, identity: Identity) -> Result<Accept, DepartError> {
         let hello = Hello { identity, ..self.guest.hello() };
+        if !hello.fits() {
+            return Err(DepartError::Guest("there is too much to be said of it for one message".into()));
+        }
         self.departure.update(|progress| progress.total = hello.bytes());
         channel.tell(&Message::Hello(hello))?;
         match channel.hear()? {
@@ -491,7 +504,7 @@ impl Source<'_> {
             let _ = channel.tell(&Message::Cancel);
             return Err(lost(error));
         }
-        (self.departure.notify)(Notice::Status(Status::Undecided));
+        (self.departure.notify)(Notice::Status(Status::Undecided, None));
         // The guest's fate is no longer a matter of this connection, nor of whether it was cancelled.
         let answer = channel.tell(&Message::Commit).and_then(|()| channel.hear());
         match answer {

@@ -1,25 +1,30 @@
 //! How programs leave and arrive while they run: all of a session together, or one that asks for it itself. It must
 //! not know how they are sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::image::Image;
-use super::vm::{ProgramError, ProgramVm};
+use super::vm::{Execution, ProgramError, ProgramVm};
 use crate::machine::Ending;
 use crate::memory::{Ram, pages};
 use crate::migrate::{self, Hello, Identity, Place, Standing};
-use crate::pause::{Brake, Hold, Pausable};
+use crate::pause::{Brake, Hold, Member, Pausable};
 use crate::snapshot::Reader;
-use crate::vcpu::Engine;
 use crate::wire::{self, WireError};
 
 /// What moved programs are called.
 pub const KIND: &str = "programs";
 /// The most programs that move together.
 const MOST: usize = 1024;
+
+/// Programs as machines that stand still together. They have no devices, and count their time in instructions.
+pub fn pausable(vms: Vec<ProgramVm>) -> Arc<Pausable<ProgramVm>> {
+    let members = vms.into_iter().map(|vm| Member { control: vm.control(), cell: vm, number: 0 });
+    Pausable::new(members, Box::new(|_| {}))
+}
 
 /// What the target must know to run programs like those that come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,8 +51,8 @@ impl Shape {
     ///
     /// # Errors
     /// Refuses what are no programs.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ShapeError> {
-        let mut shape: Self = wire::decode(bytes)?;
+    pub fn decode(hello: &Hello) -> Result<Self, ShapeError> {
+        let mut shape: Self = wire::decode(&hello.shape)?;
         let count = shape.images.len();
         if count == 0 || count > MOST || !shape.images.iter().all(Image::is_sound) {
             return Err(ShapeError::Unsound);
@@ -98,8 +103,13 @@ impl<'a> Leaving<'a> {
     }
 
     /// All programs of a session called `name`.
-    pub fn all(vms: &Arc<Pausable<ProgramVm>>, name: String, session: Vec<u8>) -> Self {
-        Self::new(Guests::All { vms: Arc::clone(vms), hold: None }, name, session)
+    ///
+    /// # Errors
+    /// Says that there is nothing to move any more.
+    pub fn all(vms: &Arc<Pausable<ProgramVm>>, name: String, session: Vec<u8>) -> Result<Self, String> {
+        let mut leaving = Self::new(Guests::All { vms: Arc::clone(vms), hold: None }, name, session);
+        let ended = leaving.guests.each(|vm| vm.has_ended());
+        if ended.into_iter().all(|ended| ended) { Err("all programs have ended".into()) } else { Ok(leaving) }
     }
 
     fn new(mut guests: Guests<'a>, name: String, session: Vec<u8>) -> Self {
@@ -113,7 +123,7 @@ impl<'a> Leaving<'a> {
     fn look(&mut self) -> (Vec<Place>, Vec<Option<Vec<u8>>>) {
         let first = !std::mem::replace(&mut self.begun, true);
         let looked = self.guests.each(|vm| {
-            let parts = vm.end().is_none().then(|| vm.save_parts().finish());
+            let parts = (!vm.has_ended()).then(|| vm.save_parts().finish());
             (vm.changed(first), parts)
         });
         let mut places = Vec::new();
@@ -127,6 +137,11 @@ impl<'a> Leaving<'a> {
 }
 
 impl ProgramVm {
+    /// Whether it has ended, or runs elsewhere.
+    fn has_ended(&self) -> bool {
+        self.end().is_some() || self.control().ending().is_some()
+    }
+
     /// The pages that changed since the last call, or, at the `first`, all that were ever touched.
     fn changed(&mut self, first: bool) -> Vec<translator::addr::Pa> {
         let machine = &self.machine;
@@ -196,9 +211,10 @@ impl migrate::Leaving for Leaving<'_> {
     }
 }
 
-/// Programs that arrive.
+/// Programs that arrive. Until it is dropped, they stand still.
 pub struct Arriving {
-    vms: Vec<Option<ProgramVm>>,
+    vms: Arc<Pausable<ProgramVm>>,
+    hold: Hold<ProgramVm>,
 }
 
 impl Arriving {
@@ -206,34 +222,46 @@ impl Arriving {
     ///
     /// # Errors
     /// Fails if the host gives no memory.
-    pub fn new(shape: Shape, engine: Engine) -> Result<Self, ProgramError> {
-        let vm = |image| ProgramVm::new(Arc::new(image), engine).map(Some);
-        Ok(Self { vms: shape.images.into_iter().map(vm).collect::<Result<_, _>>()? })
+    pub fn new(
+        shape: Shape,
+        execution: &Execution,
+    ) -> Result<(Arc<Pausable<ProgramVm>>, Self), ProgramError> {
+        let vm = |image| ProgramVm::new(Arc::new(image), execution.clone());
+        let vms: Result<Vec<_>, _> = shape.images.into_iter().map(vm).collect();
+        let vms = pausable(vms?);
+        let hold = vms.hold();
+        Ok((Arc::clone(&vms), Self { vms, hold }))
     }
 
-    /// The programs that have not ended, in the order of their turns.
-    pub fn vms(self) -> Vec<ProgramVm> {
-        self.vms.into_iter().flatten().collect()
+    /// They are to stand still until someone lets them go on.
+    pub fn pause(&self) {
+        self.vms.pause();
+    }
+
+    fn each<T>(&self, look: impl FnMut(MutexGuard<'_, ProgramVm>) -> T) -> Vec<T> {
+        (0..self.hold.count()).map(|number| self.hold.member(number)).map(look).collect()
     }
 }
 
 impl migrate::Arriving for Arriving {
     fn memories(&self) -> Vec<Arc<Ram>> {
-        self.vms.iter().flatten().map(|vm| Arc::clone(&vm.machine.ram)).collect()
+        self.each(|vm| Arc::clone(&vm.machine.ram))
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {
         let states: Vec<Option<Vec<u8>>> = wire::decode(state).map_err(|error| error.to_string())?;
-        if states.len() != self.vms.len() || states.iter().all(Option::is_none) {
+        if states.len() != self.hold.count() || states.iter().all(Option::is_none) {
             return Err("the state is of other programs than were announced".into());
         }
-        for (place, state) in self.vms.iter_mut().zip(states) {
-            match (place.as_mut(), state) {
-                (Some(vm), Some(state)) => vm.restore_state(&state)?,
-                _ => *place = None,
+        let mut states = states.into_iter();
+        let restored = self.each(|mut vm| match states.next().flatten() {
+            Some(state) => vm.restore_state(&state),
+            None => {
+                vm.control().end(Ending::Quit);
+                Ok(())
             }
-        }
-        Ok(())
+        });
+        restored.into_iter().collect()
     }
 
     fn take_over(&mut self, _age: Duration) -> Result<(), String> {

@@ -13,8 +13,9 @@ use super::snapshots::{self, Identity, Snapshots, begin_watch, machine_state};
 use super::{Config, Vm, VmError};
 use crate::backend::disk::Format;
 use crate::backend::net::Link;
+use crate::board::virt;
 use crate::drive::Schedule;
-use crate::machine::Ending;
+use crate::machine::{Ending, Machine};
 use crate::memory::{Ram, pages};
 use crate::migrate::{self, Hello, Standing};
 use crate::pause::{Brake, Hold};
@@ -22,6 +23,8 @@ use crate::snapshot::Reader;
 use crate::vcpu::Vcpu;
 use crate::wire::{self, WireError};
 
+/// The most disks and cards of a machine that comes.
+const MOST_DEVICES: usize = 64;
 /// What a moved machine is called.
 pub const KIND: &str = "machine";
 
@@ -78,16 +81,16 @@ pub enum LinkShape {
 }
 
 impl Shape {
-    fn of(config: &Config, elapsed: Duration) -> Result<Self, String> {
+    fn of(config: &Config, machine: &Machine) -> Result<Self, String> {
         Ok(Self {
-            model: config.model.name.into(),
-            ram: config.ram,
-            vcpus: config.vcpus as u32,
+            model: machine.model.name.into(),
+            ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),
+            vcpus: machine.control.vcpus() as u32,
             slice: match config.schedule {
                 Schedule::Threads => None,
                 Schedule::Slices(slice) => Some(slice),
             },
-            elapsed: elapsed.as_nanos() as u64,
+            elapsed: machine.run_time().as_nanos() as u64,
             disks: config.disks.iter().map(disk).collect::<Result<_, _>>()?,
             cards: config
                 .cards
@@ -109,8 +112,12 @@ impl Shape {
     ///
     /// # Errors
     /// Refuses what is no shape, or that of a machine that cannot be.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ShapeError> {
-        let shape: Self = wire::decode(bytes)?;
+    pub fn decode(hello: &Hello) -> Result<Self, ShapeError> {
+        let shape: Self = wire::decode(&hello.shape)?;
+        let many = shape.disks.len() + shape.cards.len() > MOST_DEVICES;
+        if many || shape.ram != hello.bytes() || shape.vcpus as usize > virt::MAX_VCPUS {
+            return Err(ShapeError::Size);
+        }
         if shape.model != MIPS64R2.name {
             return Err(ShapeError::Model(shape.model));
         }
@@ -124,6 +131,9 @@ pub enum ShapeError {
     /// It is no shape.
     #[error("what is said of the machine makes no sense: {0}")]
     Wire(#[from] WireError),
+    /// It is larger than a machine can be, or than was said.
+    #[error("what is said of the machine's size makes no sense")]
+    Size,
     /// It has another CPU.
     #[error("it is a machine with CPU {0}, which this myvmm does not have")]
     Model(String),
@@ -134,6 +144,11 @@ fn disk(disk: &crate::backend::disk::SharedDisk) -> Result<DiskShape, String> {
     let name = image.file.display();
     if image.snapshot && !image.read_only {
         return Err(format!("disk image {name} was given with snapshot=on: its changes cannot be moved"));
+    }
+    if !image.read_only {
+        return Err(format!(
+            "disk image {name} can be changed by the guest, and such a disk cannot be moved"
+        ));
     }
     let file = std::fs::canonicalize(&image.file).map_err(|error| format!("disk image {name}: {error}"))?;
     let qcow2 = image.format == Some(Format::Qcow2);
@@ -154,16 +169,16 @@ pub struct Leaving<'a> {
 }
 
 impl<'a> Leaving<'a> {
-    /// The machine of `snapshots`, which was built from `config`.
+    /// The machine of `snapshots`, which was built from `config` and is called `name`.
     ///
     /// # Errors
     /// Says why it cannot leave.
-    pub fn new(snapshots: &'a Snapshots, config: &Config) -> Result<Self, String> {
+    pub fn new(snapshots: &'a Snapshots, config: &Config, name: &str) -> Result<Self, String> {
         let mut watch = snapshots.watch().ok_or("the machine is just being saved or moved")?;
         // What was clean since then is known no longer.
         *watch = None;
-        let shape = Shape::of(config, snapshots.shared.machine.run_time())?;
-        let name = config.name.clone();
+        let shape = Shape::of(config, &snapshots.shared.machine)?;
+        let name = name.to_owned();
         Ok(Self { snapshots, name, shape, _watch: watch, begun: false, hold: None, brake: None })
     }
 

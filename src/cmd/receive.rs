@@ -1,0 +1,266 @@
+//! `myvmm receive`: takes guests that move to this host, each in a process of its own. It must not know how they move.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use runtime::backend::disk::{Format, Image, SharedDisk};
+use runtime::backend::net::{Card, Link, Mac, user};
+use runtime::drive::Schedule;
+use runtime::migrate::{House, Knock, Register, Terms};
+use runtime::observe::Watching;
+use runtime::program::Execution;
+use runtime::program::moving as programs;
+use runtime::vcpu::Engine;
+use runtime::vm::Config;
+use runtime::vm::moving::{self as machine, DiskShape, LinkShape, Shape};
+
+use crate::connection::ConnectionOptions;
+use crate::control::{Address, directory::Directory, migration::PORT};
+use crate::devices::DeviceOptions;
+use crate::exit::{self, Refused};
+use crate::options::{EngineChoice, needs, size};
+use crate::program::moves::{Manner, Roads};
+use crate::program::{self, DumpFormat};
+use crate::sandbox::{Needs, SandboxOptions};
+use crate::session::{Origin, Session};
+use crate::watch::WatchOptions;
+
+/// Guests at a time, with those that only ask: others wait to be accepted.
+const MOST: usize = 256;
+/// How long the receiver rests when the host is out of something.
+const REST: Duration = Duration::from_millis(100);
+
+/// Take guests that move to this host, any number, until it is ended; they go on when it has ended
+#[derive(Debug, Args)]
+#[command(after_help = exit::CODES, max_term_width = 100)]
+pub struct Receive {
+    /// Where to listen; beyond this host only with --tls-dir or --insecure
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value_t = format!("127.0.0.1:{PORT}"))]
+    listen: String,
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    /// A directory for what each guest prints, in a file called by its name; without, it is printed here
+    #[arg(long, value_name = "DIRECTORY")]
+    log: Option<PathBuf>,
+    /// The most memory that a guest may have: a number with K, M or G; without, M is meant
+    #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
+    max_mem: u64,
+    /// What runs the guests
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
+    engine: EngineChoice,
+    #[command(flatten)]
+    devices: DeviceOptions,
+    #[command(flatten)]
+    sandbox: SandboxOptions,
+    /// Take the one guest that comes on standard input.
+    #[arg(long, hide = true)]
+    one: bool,
+}
+
+impl Receive {
+    /// Takes guests until it is ended.
+    ///
+    /// # Errors
+    /// Fails if it cannot listen.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        if self.one {
+            return self.receive_one();
+        }
+        let server = self.connection.server()?;
+        let listen = if self.listen.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) {
+            self.listen.clone()
+        } else {
+            format!("{}:{PORT}", self.listen)
+        };
+        let listener = server.listen(&listen)?;
+        // So that a mistake is told now, and not to the first guest.
+        self.house()?;
+        eprintln!("myvmm: Listening at {}", listener.local_addr()?);
+        serve(&listener)
+    }
+
+    fn house(&self) -> anyhow::Result<House> {
+        let directory = Directory::open()?;
+        let register = Register::open(directory.place()).context("Cannot note what becomes of guests")?;
+        Ok(House { register, patience: Terms::default().patience, most_memory: self.max_mem })
+    }
+
+    fn receive_one(self) -> anyhow::Result<ExitCode> {
+        let stream = take_standard_input().context("Cannot take the connection")?;
+        let house = self.house()?;
+        let connection = self.connection.server()?.accept(stream, house.patience)?;
+        let Some(knock) = house.greet(Box::new(connection))? else { return Ok(ExitCode::SUCCESS) };
+        match knock.hello().kind.as_str() {
+            machine::KIND => self.receive_machine(knock),
+            programs::KIND => self.receive_programs(knock),
+            _ => Err(knock.refuse("this myvmm does not know what kind of guest it is").into()),
+        }
+    }
+
+    fn receive_machine(self, knock: Knock) -> anyhow::Result<ExitCode> {
+        let (shape, config) = match Shape::decode(knock.hello())
+            .map_err(|error| error.to_string())
+            .and_then(|shape| Ok((self.config(&knock.hello().name, &shape)?, shape)))
+        {
+            Ok((config, shape)) => (shape, config),
+            Err(why) => return Err(knock.refuse(&why).into()),
+        };
+        let address = self.open(&knock)?;
+        let mut needs = needs(&config, &address);
+        // It may move on.
+        needs.network = true;
+        self.sandbox.enter(&needs)?;
+        let (watch, _) = WatchOptions::default().open(config.engine)?;
+        let origin = Origin::Elsewhere(Box::new((shape, knock.welcome())));
+        let closing = Session { address, config, origin, reboots: false, watch }.run()?;
+        Ok(closing.end.exit_code())
+    }
+
+    /// The machine for one of `shape`.
+    fn config(&self, name: &str, shape: &Shape) -> Result<Config, String> {
+        Ok(Config {
+            name: name.to_owned(),
+            kernel: PathBuf::new(),
+            initrd: None,
+            command_line: String::new(),
+            ram: shape.ram,
+            vcpus: shape.vcpus as usize,
+            model: &translator::model::MIPS64R2,
+            schedule: shape.slice.map_or(Schedule::Threads, Schedule::Slices),
+            engine: self.engine.into(),
+            watching: Watching::default(),
+            disks: shape.disks.iter().map(disk).collect::<Result<_, _>>()?,
+            cards: self.cards(shape)?,
+        })
+    }
+
+    /// The network cards: they keep their addresses, and are plugged into what is said here.
+    fn cards(&self, shape: &Shape) -> Result<Vec<Card>, String> {
+        let here = self.devices.cards(false);
+        if !here.is_empty() && here.len() != shape.cards.len() {
+            let (theirs, ours) = (shape.cards.len(), here.len());
+            return Err(format!(
+                "the guest has {theirs} network cards, and the receiver's --net options are for {ours}"
+            ));
+        }
+        let mut links = here.into_iter().map(|card| card.link);
+        let card = |card: &machine::CardShape| {
+            let link = match (links.next(), card.link) {
+                (Some(link), _) => link,
+                (None, LinkShape::User) => Link::User(user::Options::default()),
+                (None, LinkShape::Stream | LinkShape::Tap) => {
+                    return Err("the guest has a network card that is not on the user network; give the receiver --net"
+                        .to_owned());
+                }
+            };
+            Ok(Card { mac: Some(Mac(card.mac)), link })
+        };
+        shape.cards.iter().map(card).collect()
+    }
+
+    fn receive_programs(self, knock: Knock) -> anyhow::Result<ExitCode> {
+        let shape = match programs::Shape::decode(knock.hello()) {
+            Ok(shape) => shape,
+            Err(error) => return Err(knock.refuse(&error.to_string()).into()),
+        };
+        let Some(manner) = Manner::decode(&shape.session) else {
+            return Err(knock.refuse("what is said of the programs makes no sense").into());
+        };
+        let address = self.open(&knock)?;
+        let names = shape.images.iter().map(|image| image.name.clone()).collect();
+        let mut needs = Needs { network: true, writable: vec![".".into()], ..Needs::default() };
+        needs.readable.push("/proc/self/status".into());
+        needs.writable.extend(address.directory().map(Path::to_owned));
+        let roads = Roads::of(shape.images.iter(), &self.connection)?;
+        self.sandbox.enter(&needs)?;
+        let engine = Engine::from(self.engine);
+        let (watch, watching) = WatchOptions::default().open(engine)?;
+        let execution = Execution { engine, watching };
+        let (vms, arriving) = programs::Arriving::new(shape, &execution)?;
+        let session = program::Session {
+            execution,
+            slice: manner.slice,
+            threads: manner.threads,
+            prefix: manner.prefix,
+            watch,
+            dump_format: if manner.json { DumpFormat::Json } else { DumpFormat::Text },
+            roads,
+        };
+        let newcomers = program::Newcomers { names, arriving, arrival: knock.welcome() };
+        session.welcome(&vms, newcomers, address)
+    }
+
+    /// Takes the guest's name, and leads what it prints where it belongs.
+    fn open(&self, knock: &Knock) -> anyhow::Result<Address> {
+        let address = Address::take_like(&knock.hello().name)?;
+        if let Some(directory) = &self.log {
+            let file = directory.join(format!("{}.log", address.name()));
+            let file = OpenOptions::new().create(true).append(true).open(&file);
+            let file = file.with_context(|| format!("Cannot write to {}", directory.display()))?;
+            rustix::stdio::dup2_stdout(&file)?;
+            rustix::stdio::dup2_stderr(&file)?;
+        }
+        Ok(address)
+    }
+}
+
+/// A disk of the guest, by the same name here.
+fn disk(shape: &DiskShape) -> Result<SharedDisk, String> {
+    let format = Some(if shape.qcow2 { Format::Qcow2 } else { Format::Raw });
+    let image = Image { file: shape.file.clone(), format, read_only: shape.read_only, snapshot: false };
+    let disk = SharedDisk::open(&image).map_err(|error| Refused::because(error).to_string())?;
+    if disk.size() == shape.bytes {
+        return Ok(disk);
+    }
+    Err(format!("disk image {} has another size here", shape.file.display()))
+}
+
+/// Starts a process for each connection.
+fn serve(listener: &TcpListener) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe().context("Cannot find this program")?;
+    let guests = Arc::new(());
+    loop {
+        // Each process that runs holds a share.
+        let accepted = if Arc::strong_count(&guests) > MOST { None } else { listener.accept().ok() };
+        let Some((stream, _)) = accepted else {
+            thread::sleep(REST);
+            continue;
+        };
+        match start(&program, stream) {
+            Ok(mut child) => {
+                let share = Arc::clone(&guests);
+                let body = move || {
+                    // How it ends is told by itself.
+                    let _ = child.wait();
+                    drop(share);
+                };
+                thread::Builder::new().name("guest".into()).spawn(body).context("Cannot start a thread")?;
+            }
+            Err(error) => eprintln!("myvmm: Cannot start a process for a guest: {}", exit::words(&error)),
+        }
+    }
+}
+
+/// Starts this program for the guest on `stream`. What ends the receiver does not end the guest.
+fn start(program: &Path, stream: TcpStream) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1)).arg("--one");
+    command.stdin(Stdio::from(OwnedFd::from(stream))).process_group(0).spawn()
+}
+
+/// Takes the connection that is standard input; nothing is there to be read any more then.
+fn take_standard_input() -> io::Result<TcpStream> {
+    let stream = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(stream.into())
+}

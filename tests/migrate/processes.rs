@@ -1,0 +1,155 @@
+//! Moves between processes, by the command line.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::guests::PATIENCE;
+use crate::host::guest::{self, Guest};
+use crate::host::{myvmm, text};
+
+/// A receiver with a directory of its own, as if on another host.
+struct Receiver {
+    child: Child,
+    place: String,
+    directory: TempDir,
+}
+
+impl Receiver {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = myvmm(["receive", "--listen", "127.0.0.1:0", "--log"]);
+        command.arg(directory.path()).env("XDG_RUNTIME_DIR", directory.path());
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+        let place = said.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(place.starts_with("127.0.0.1:"), "{said}");
+        Self { child, place, directory }
+    }
+
+    /// What the guest called `name` prints here, once it says `text`.
+    fn expect(&self, name: &str, text: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = std::fs::read_to_string(self.directory.path().join(format!("{name}.log")));
+            match log {
+                Ok(log) if log.contains(text) => return log,
+                log => assert!(begun.elapsed() < PATIENCE, "{log:?}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        myvmm(arguments).env("XDG_RUNTIME_DIR", self.directory.path()).output().unwrap()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The VM called `name` that is controlled in the directory of `receiver`.
+fn listed(receiver: &Receiver, name: &str) -> Option<serde_json::Value> {
+    let output = receiver.run(&["ps", "--format", "json"]);
+    let vms: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    vms.into_iter().find(|vm| vm["name"] == name)
+}
+
+#[test]
+fn a_machine_moves_between_processes_and_back() {
+    let (here, there) = (Receiver::new(), Receiver::new());
+    let guest = Guest::monitor();
+    let mut command =
+        myvmm(["run", "--net", "none", "--mem", "2M", "--movable", "--name", "demo", "--kernel"]);
+    command.arg(guest.path()).env("XDG_RUNTIME_DIR", here.directory.path()).stdin(Stdio::piped());
+    let mut first = command.spawn().unwrap();
+    first.stdin.as_mut().unwrap().write_all(b"abc").unwrap();
+    let mut heard = vec![0; guest::GREETING.len() + 3];
+    first.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    assert!(text(&heard).ends_with("abc"));
+    let moved = here.run(&["migrate", "demo", &there.place]);
+    assert_eq!(moved.status.code(), Some(0), "{}", text(&moved.stderr));
+    assert!(text(&moved.stderr).contains("stood still for"), "{}", text(&moved.stderr));
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    assert!(listed(&here, "demo").is_none());
+    let vm = listed(&there, "demo").expect("it is there");
+    assert_eq!((vm["state"].as_str(), vm["memory"].as_u64()), (Some("running"), Some(2 << 20)));
+    let back = there.run(&["migrate", "demo", &here.place]);
+    assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
+    assert_eq!(listed(&here, "demo").expect("it is back")["state"], "running");
+    let quit = here.run(&["control", "demo", "quit"]);
+    assert_eq!(quit.status.code(), Some(0), "{}", text(&quit.stderr));
+}
+
+#[test]
+fn a_move_to_nowhere_leaves_the_guest() {
+    let here = Receiver::new();
+    let guest = Guest::monitor();
+    let mut command =
+        myvmm(["run", "--net", "none", "--mem", "2M", "--movable", "--name", "demo", "--kernel"]);
+    command.arg(guest.path()).env("XDG_RUNTIME_DIR", here.directory.path()).stdin(Stdio::piped());
+    let mut first = command.spawn().unwrap();
+    let mut heard = vec![0; guest::GREETING.len()];
+    first.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    // Nobody listens at this port, which only root could.
+    let failed = here.run(&["migrate", "demo", "127.0.0.1:1"]);
+    assert_eq!(failed.status.code(), Some(1));
+    let said = text(&failed.stderr);
+    assert!(said.contains("demo stays here") && said.lines().count() == 1, "{said}");
+    let query = here.run(&["control", "demo", "query-migrate"]);
+    let info: serde_json::Value = serde_json::from_slice(&query.stdout).unwrap();
+    assert_eq!(info["status"], "failed");
+    first.stdin.as_mut().unwrap().write_all(&[guest::POWER_OFF]).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+}
+
+/// A program that prints, asks to be moved to `place`, and prints again.
+fn program(place: &str) -> String {
+    format!(
+        "        .data\nbefore: .asciiz \"before\\n\"\nafter: .asciiz \"after\\n\"\n        .text\n\
+         main:   li $v0, 4\n        la $a0, before\n        syscall\n        li $s0, 1234\n\
+         \x20       MIGRATE {place}\n\
+         \x20       li $v0, 1\n        move $a0, $s0\n        syscall\n\
+         \x20       li $v0, 4\n        la $a0, after\n        syscall\n        li $v0, 17\n        li $a0, 7\n\
+         \x20       syscall\n"
+    )
+}
+
+#[test]
+fn a_program_goes_where_it_asks_to() {
+    let there = Receiver::new();
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("wanderer.s");
+    std::fs::write(&file, program(&there.place)).unwrap();
+    let run = || {
+        let mut command = myvmm(["-v"]);
+        command.arg(&file).env("XDG_RUNTIME_DIR", here.path()).current_dir(here.path()).output().unwrap()
+    };
+    let moved = run();
+    assert_eq!(text(&moved.stdout), "before\n", "{}", text(&moved.stderr));
+    assert_eq!(moved.status.code(), Some(0), "{}", text(&moved.stderr));
+    assert!(text(&moved.stderr).contains("It has moved to"), "{}", text(&moved.stderr));
+    let logs = || std::fs::read_dir(there.directory.path()).unwrap().filter_map(Result::ok);
+    let begun = Instant::now();
+    let log = loop {
+        let log = logs().find(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
+        match log {
+            Some(log) => break log.file_name().to_string_lossy().trim_end_matches(".log").to_owned(),
+            None => assert!(begun.elapsed() < PATIENCE),
+        }
+    };
+    assert!(there.expect(&log, "after\n").contains("1234after\n"));
+    drop(there);
+    let stayed = run();
+    assert_eq!(text(&stayed.stdout), "before\n1234after\n", "{}", text(&stayed.stderr));
+    assert!(text(&stayed.stderr).contains("the program goes on"), "{}", text(&stayed.stderr));
+    assert_eq!(stayed.status.code(), Some(7));
+}
