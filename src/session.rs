@@ -253,6 +253,7 @@ impl Course {
         self.machine.disconnect();
         let (ending, statistics) = result?;
         self.report.add(&statistics);
+        self.report.note_first_turn(observer.first_turn());
         self.watch.look(&observer);
         Ok(ending)
     }

@@ -116,6 +116,7 @@ fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engi
         if !vcpu.is_started() {
             return false;
         }
+        vcpu.machine.note_turn();
         match vcpu.run(engine, TURN) {
             Outcome::Halted => control.end(Ending::PowerOff),
             Outcome::Wait => {
@@ -182,6 +183,7 @@ impl Player<'_> {
             if left == 0 {
                 return;
             }
+            self.vcpu.machine.note_turn();
             match self.vcpu.run(engine, left) {
                 Outcome::Halted => control.end(Ending::PowerOff),
                 Outcome::Wait => self.waits = true,

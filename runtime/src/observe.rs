@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, Key};
@@ -44,6 +45,11 @@ impl Observer {
     /// A view of `machine`.
     pub fn new(machine: Arc<Machine>) -> Self {
         Self { machine }
+    }
+
+    /// When the machine's first guest instruction ran, if one has.
+    pub fn first_turn(&self) -> Option<Instant> {
+        self.machine.first_turn()
     }
 
     /// The `count` blocks that were entered most often among those that `wanted` chooses, the first
