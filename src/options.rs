@@ -62,9 +62,9 @@ pub struct MachineOptions {
     /// End instead of rebooting
     #[arg(long)]
     pub no_reboot: bool,
-    /// A directory in which the control socket may have snapshots written
+    /// A directory in which snapshots may be written, as the control socket, Ctrl-A s, or the guest asks
     #[arg(long, value_name = "DIRECTORY")]
-    snapshots: Option<PathBuf>,
+    pub snapshots: Option<PathBuf>,
     /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
     #[arg(short = 's', long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
@@ -112,7 +112,11 @@ impl MachineOptions {
             command_line: self.command_line(words)?,
             ram: self.mem,
             vcpus: self.smp,
-            model: &translator::model::MIPS64R2,
+            model: if self.snapshots.is_some() {
+                &translator::model::PROGRAM_MIPS64R2
+            } else {
+                &translator::model::MIPS64R2
+            },
             schedule: self.schedule,
             engine: self.engine.into(),
             counted: false,

@@ -2,7 +2,7 @@
 //! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
 //! know what is booted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -11,6 +11,8 @@ use std::{io, mem};
 
 use anyhow::Context as _;
 use runtime::machine::Ending;
+use runtime::vm::requests::{Place, Told};
+use runtime::vm::snapshots::{Form, Saved};
 use runtime::vm::{Config, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
@@ -21,7 +23,7 @@ use crate::console::output::{Output, Rest, Seen};
 use crate::console::{self, Console};
 use crate::control::machine::Machine;
 use crate::control::{self, Address, Control, Notices};
-use crate::exit;
+use crate::exit::{self, Refused};
 use crate::report::Report;
 use crate::watch::Watch;
 
@@ -39,6 +41,8 @@ pub struct Session {
     pub config: Config,
     /// The snapshot from which it goes on instead of booting.
     pub restore: Option<PathBuf>,
+    /// Where the guest and the person at the console may have the machine saved.
+    pub snapshots: Option<PathBuf>,
     /// Whether a machine that resets starts again.
     pub reboots: bool,
     /// What is to be learnt of it.
@@ -138,6 +142,7 @@ impl Session {
         let course = Course {
             config: self.config,
             restore: self.restore,
+            snapshots: self.snapshots.clone(),
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
@@ -155,7 +160,8 @@ impl Session {
             .spawn(move || course.follow(first))
             .context("Cannot start a thread of the machine")?;
 
-        let stop = Desk { console: &console, happened, machine, control: &control }.wait();
+        let snapshots = self.snapshots;
+        let stop = Desk { console: &console, happened, machine, control: &control, snapshots }.wait();
         let is_terminal = console.is_terminal();
         drop(console);
         control.notices().publish(stop.notice());
@@ -196,6 +202,7 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
 struct Course {
     config: Config,
     restore: Option<PathBuf>,
+    snapshots: Option<PathBuf>,
     reboots: bool,
     seen: Seen,
     line: Arc<Line>,
@@ -244,7 +251,12 @@ impl Course {
         }
     }
 
-    fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
+    fn run_one(&self, mut vm: Vm) -> Result<Ending, VmError> {
+        if let Some(directory) = self.snapshots.clone() {
+            let told: Told =
+                Box::new(|file, saved| tell_saved(file, &saved.as_ref().copied().map_err(Refused::because)));
+            vm.set_place(Place { directory, told });
+        }
         self.line.connect(vm.serial_input());
         self.machine.connect(vm.handle(), vm.snapshots());
         let observer = vm.observer();
@@ -277,6 +289,7 @@ struct Desk<'a> {
     happened: Receiver<Event>,
     machine: Arc<Machine>,
     control: &'a Control,
+    snapshots: Option<PathBuf>,
 }
 
 impl Desk<'_> {
@@ -320,6 +333,10 @@ impl Desk<'_> {
                 self.toggle();
                 None
             }
+            Command(keys::Command::Save) => {
+                self.save();
+                None
+            }
             OutputFailed(error) => Some(Stop::OutputFailed(error)),
             Signal(SIGTSTP) => {
                 self.stop_process();
@@ -343,6 +360,21 @@ impl Desk<'_> {
         }
     }
 
+    /// Has the machine saved to a new file, while the console goes on.
+    fn save(&self) {
+        let Some(directory) = &self.snapshots else {
+            eprint!("\r\nmyvmm: There is nowhere to save to; start with --snapshots DIRECTORY.\r\n");
+            return;
+        };
+        let name = |number: u32| directory.join(format!("{}-{number}.snap", self.control.vm.name));
+        let file = (1..).map(name).find(|file| file.symlink_metadata().is_err());
+        let (Some(file), machine) = (file, Arc::clone(&self.machine)) else { return };
+        let save = move || tell_saved(&file, &machine.save(&file, &Form::Mapped));
+        if let Err(error) = thread::Builder::new().name("save".into()).spawn(save) {
+            eprint!("\r\nmyvmm: Cannot start a thread to save the machine: {}\r\n", exit::words(&error));
+        }
+    }
+
     /// Stops as other programs do; the system sends SIGCONT when it goes on.
     fn stop_process(&self) {
         self.console.give_terminal_back();
@@ -358,6 +390,18 @@ impl Desk<'_> {
                 return;
             }
         }
+    }
+}
+
+/// Says what came of saving the machine.
+fn tell_saved(file: &Path, result: &Result<Saved, Refused>) {
+    match result {
+        Ok(Saved { pause, .. }) => eprint!(
+            "\r\nmyvmm: Saved to {}; the guest stood still for {:.1} ms.\r\n",
+            file.display(),
+            pause.as_secs_f64() * 1e3
+        ),
+        Err(error) => eprint!("\r\nmyvmm: Not saved to {}: {error}\r\n", file.display()),
     }
 }
 

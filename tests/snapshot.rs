@@ -18,8 +18,10 @@ use runtime::device::uart::SerialInput;
 use runtime::drive::Schedule;
 use runtime::machine::Ending;
 use runtime::vcpu::Engine;
+use runtime::vm::requests::Place;
 use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
 use runtime::vm::{Config, Handle, Vm};
+use translator::model::PROGRAM_MIPS64R2;
 
 const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,6 +87,19 @@ impl Running {
 
     fn boot(guest: &Guest, engine: Engine) -> Self {
         let running = Self::new(|output| Vm::build(&config(guest.path(), engine), output).unwrap());
+        running.expect(guest::GREETING);
+        running
+    }
+
+    /// As [`Running::boot`], with a guest that may have its machine saved in `directory`.
+    fn boot_in(guest: &Guest, config: &Config, directory: &Path) -> Self {
+        let place = Place { directory: directory.to_owned(), told: Box::new(|_, _| ()) };
+        let config = Config { kernel: guest.path().into(), model: &PROGRAM_MIPS64R2, ..config.clone() };
+        let running = Self::new(|output| {
+            let mut vm = Vm::build(&config, output).unwrap();
+            vm.set_place(place);
+            vm
+        });
         running.expect(guest::GREETING);
         running
     }
@@ -165,6 +180,38 @@ fn incremental_snapshots_stand_on_their_parents() {
     let output = myvmm(["run", "--restore"]).arg(at("2")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("is another snapshot than it was"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_guest_has_its_machine_saved() {
+    let guest = Guest::monitor();
+    let slices = Schedule::Slices(std::num::NonZeroU64::new(1000).unwrap());
+    for (engine, schedule) in
+        [(Engine::Interpreter, Schedule::Threads), (Engine::Jit, Schedule::Threads), (Engine::Jit, slices)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(guest::SAVED);
+        let config = Config { schedule, ..config(Path::new("none"), engine) };
+        let first = Running::boot_in(&guest, &config, directory.path());
+        first.input.push(&[guest::SAVE]).unwrap();
+        // It is the one that asked, and the other is the one that was saved.
+        first.expect("0");
+        let second = Running::restore(&file, engine);
+        second.expect("1");
+        second.quit();
+        // What it made it may replace.
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+        first.talk("x");
+        first.input.push(&[guest::SAVE]).unwrap();
+        first.expect("0");
+        assert!(fs::metadata(&file).unwrap().modified().unwrap() > before);
+        first.quit();
+        // What was there before it may not: EEXIST, negated, is shown as 17 characters below zero.
+        let other = Running::boot_in(&guest, &config, directory.path());
+        other.input.push(&[guest::SAVE]).unwrap();
+        other.expect("\x1f");
+        other.quit();
+    }
 }
 
 /// A snapshot of a machine with little in it.

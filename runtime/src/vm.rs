@@ -1,6 +1,7 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
+pub mod requests;
 pub mod snapshots;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use translator::cp0::{Cp0, Status};
 use translator::mode::Mode;
 use translator::model::Model;
 
+use self::requests::{Place, Requests};
 use self::snapshots::{Opened, RestoreError, Snapshots};
 use crate::backend::disk::SharedDisk;
 use crate::backend::net::Card;
@@ -146,6 +148,7 @@ pub struct Vm {
     serial_input: SerialInput,
     symbols: Symbols,
     snapshots: Snapshots,
+    place: Option<Place>,
 }
 
 /// A machine whose memory is still empty.
@@ -248,16 +251,25 @@ impl Vm {
         self.snapshots.clone()
     }
 
+    /// Lets the guest have its machine saved in `place`. The machine's model must know HYPCALL.
+    pub fn set_place(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
     /// Runs the machine until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
     /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
-        let Self { handle, engine, schedule, time, .. } = self;
+        let Self { handle, engine, schedule, time, snapshots, place, .. } = self;
         let control = Arc::clone(&handle.machine.control);
+        let requests = Arc::new(Requests::new(snapshots, place));
         let statistics = match schedule {
-            Schedule::Threads => drive::threads(&control, handle.vcpus, engine)?,
-            Schedule::Slices(slice) => drive::slices(&control, handle.vcpus, engine, slice, time)?,
+            Schedule::Threads => drive::threads(&control, handle.vcpus, engine, requests)?,
+            Schedule::Slices(slice) => drive::slices(
+                handle.vcpus,
+                drive::Rules { control: Arc::clone(&control), engine, slice, time, requests },
+            )?,
         };
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
@@ -313,7 +325,7 @@ impl Assembly {
         let handle = Handle::new(Arc::clone(&machine));
         let snapshots = Snapshots::new(machine, Arc::clone(&handle.vcpus), devices, config.disks.clone());
         let (engine, schedule, serial_input) = (config.engine, config.schedule, board.serial_input);
-        Ok(Vm { handle, engine, schedule, time, serial_input, symbols, snapshots })
+        Ok(Vm { handle, engine, schedule, time, serial_input, symbols, snapshots, place: None })
     }
 }
 

@@ -94,8 +94,8 @@ impl Debian {
         self.machine.confine(&config, &address)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let restore = self.machine.restore.clone();
-        let closing = Session { address, config, restore, reboots, watch }.run()?;
+        let (restore, snapshots) = (self.machine.restore.clone(), self.machine.snapshots.clone());
+        let closing = Session { address, config, restore, snapshots, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

@@ -38,7 +38,8 @@ impl Run {
         let file = self.machine.restore.as_ref().unwrap_or(&config.kernel);
         let address = Address::take(self.machine.name.as_deref(), file)?;
         self.machine.confine(&config, &address)?;
-        let closing = Session { address, config, restore: self.machine.restore, reboots, watch }.run()?;
+        let MachineOptions { restore, snapshots, .. } = self.machine;
+        let closing = Session { address, config, restore, snapshots, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 }

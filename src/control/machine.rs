@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runtime::backend::disk::SharedDisk;
-use runtime::vm::snapshots::{Form, Snapshots};
+use runtime::vm::snapshots::{Form, Saved, Snapshots};
 use runtime::vm::{Config, Handle};
 use serde_json::{Value, json};
 use translator::cp0::Cp0;
@@ -68,6 +68,16 @@ impl Machine {
         if let Some(machine) = self.current() {
             machine.quit();
         }
+    }
+
+    /// Saves the machine that runs to `file`.
+    ///
+    /// # Errors
+    /// Fails if none runs, and for what keeps it from being saved.
+    pub fn save(&self, file: &Path, form: &Form) -> Result<Saved, Refused> {
+        let snapshots = self.lock().snapshots.clone();
+        let snapshots = snapshots.ok_or_else(|| Refused("The machine is not yet there".into()))?;
+        snapshots.save(file, form).map_err(Refused::because)
     }
 
     fn lock(&self) -> MutexGuard<'_, Plug> {
@@ -157,13 +167,10 @@ impl Target for Machine {
     }
 
     fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure> {
-        let snapshots = self.lock().snapshots.clone();
-        let snapshots = snapshots.ok_or_else(|| Failure::new("The machine is not yet there"))?;
         if !file.is_absolute() {
             return Err(Failure::new("The file must have an absolute name"));
         }
-        let saved =
-            snapshots.save(file, form).map_err(|error| Failure::new(Refused::because(error).to_string()))?;
+        let saved = self.save(file, form).map_err(|error| Failure::new(error.to_string()))?;
         Ok(json!({
             "pause": saved.pause.as_secs_f64(),
             "total-time": saved.took.as_secs_f64(),

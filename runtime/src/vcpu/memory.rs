@@ -56,6 +56,14 @@ impl Vcpu {
         }
     }
 
+    /// The byte at `va` as the guest would load it, if it is in RAM and could be loaded without an exception.
+    pub(crate) fn peek(&mut self, va: Va) -> Option<u8> {
+        let to = self.translate(va, Intent::Load).ok()?;
+        let mut byte = [0];
+        self.machine.ram.read(to.pa, &mut byte)?;
+        Some(byte[0])
+    }
+
     /// The TLB entry for `va`, if need be fetched by the page walker.
     fn find_entry(&mut self, va: Va) -> Option<Entry> {
         let asid = self.cpu.asid();
