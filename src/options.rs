@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, tap, user};
 use runtime::drive::Schedule;
 use runtime::vcpu::Engine;
-use runtime::vm::{Config, snapshots};
+use runtime::vm::{Config, VmError, snapshots};
 
 use crate::control::{Address, directory};
 use crate::devices::DeviceOptions;
@@ -65,7 +65,7 @@ pub struct MachineOptions {
     /// A directory in which snapshots may be written, as the control socket, Ctrl-A s, or the guest asks
     #[arg(long, value_name = "DIRECTORY")]
     pub snapshots: Option<PathBuf>,
-    /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
+    /// Go on from a snapshot instead of booting: it says how large the machine is and which disks it has
     #[arg(short = 's', long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
     #[command(flatten)]
@@ -125,6 +125,17 @@ impl MachineOptions {
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(self.schedule == Schedule::Threads),
         })
+    }
+
+    /// Gives a machine that goes on from a snapshot what it had there and nothing else was said of.
+    ///
+    /// # Errors
+    /// Refuses what is no snapshot, and disks that are no longer there.
+    pub fn complete(&self, config: &mut Config) -> anyhow::Result<()> {
+        let Some(file) = &self.restore else { return Ok(()) };
+        let failed = |source| VmError::Restore { file: file.clone(), source };
+        let state = snapshots::state_of(file).map_err(failed)?;
+        Ok(self.devices.complete(config, &state)?)
     }
 
     /// Confines the process to what the machine of `config` needs, which has opened its disks and files.

@@ -111,8 +111,7 @@ fn a_program_in_the_guest_has_the_machine_saved_where_the_user_allows_it() {
     let shown = run(&["--run".as_ref(), script.as_ref()]);
     // It is an illegal instruction.
     assert!(shown.contains("bad 132") && shown.contains("good 132"), "{shown}");
-    let shown =
-        run(&["--run".as_ref(), script.as_ref(), "--snapshots".as_ref(), directory.path().as_ref()]);
+    let shown = run(&["--run".as_ref(), script.as_ref(), "--snapshots".as_ref(), directory.path().as_ref()]);
     // 256 - EINVAL.
     assert!(shown.contains("bad 234") && shown.contains("good 0"), "{shown}");
     let mut again = myvmm(["run", "--net", "none", "--restore"]);

@@ -214,6 +214,31 @@ fn a_guest_has_its_machine_saved() {
     }
 }
 
+#[test]
+fn a_machine_goes_on_under_any_schedule() {
+    let directory = tempfile::tempdir().unwrap();
+    let guest = Guest::monitor();
+    let slices = |count| Schedule::Slices(std::num::NonZeroU64::new(count).unwrap());
+    let schedules = [Schedule::Threads, slices(1000), slices(50_000)];
+    for (from, to) in schedules.into_iter().flat_map(|from| schedules.map(|to| (from, to))) {
+        let with = |schedule| Config { schedule, ..config(guest.path(), Engine::Auto) };
+        let file = directory.path().join("a.snap");
+        let first = Running::new(|output| Vm::build(&with(from), output).unwrap());
+        first.expect(guest::GREETING);
+        first.talk("abc");
+        first.snapshots.save(&file, &Form::Mapped).unwrap();
+        let lived = Opened::new(&file).unwrap().state.elapsed;
+        let second = Running::new(|output| Vm::restore(&with(to), &file, output).unwrap());
+        second.talk("xyz");
+        second.snapshots.save(&file, &Form::Mapped).unwrap();
+        let state = Opened::new(&file).unwrap().state;
+        // Its clock went on from there: by less than a minute, whichever clock it is.
+        assert!((lived..lived + 60_000_000_000).contains(&state.elapsed), "{lived} {}", state.elapsed);
+        first.quit();
+        second.power_off();
+    }
+}
+
 /// A snapshot of a machine with little in it.
 fn sample(form: &Form) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();

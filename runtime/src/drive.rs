@@ -131,6 +131,8 @@ fn run_until_called(
 ) -> Rest {
     let control = Arc::clone(&vcpu.machine.control);
     vcpu.set_alarm_clock();
+    // WAIT may always be over.
+    vcpu.waits = false;
     while !vcpus.is_called(vcpu.number) {
         if let Some(address) = control.take_start(vcpu.number) {
             vcpu.start(address);
@@ -196,29 +198,27 @@ pub fn slices(vcpus: Arc<Pausable<Vcpu>>, rules: Rules) -> Result<Vec<Statistics
 /// A vCPU that has its turns.
 struct Player<'a> {
     vcpu: MutexGuard<'a, Vcpu>,
-    /// Whether it waits for an interrupt.
-    waits: bool,
 }
 
 impl Player<'_> {
     /// Whether it has something to do.
     fn is_ready(&mut self, control: &Control) -> bool {
-        if self.waits || !self.vcpu.is_started() {
+        if self.vcpu.waits || !self.vcpu.is_started() {
             self.vcpu.silence();
         }
         if let Some(address) = control.take_start(self.vcpu.number) {
             self.vcpu.start(address);
-            self.waits = false;
+            self.vcpu.waits = false;
         }
-        self.waits = self.waits && !self.vcpu.is_wakeable();
-        self.vcpu.is_started() && !self.waits
+        self.vcpu.waits = self.vcpu.waits && !self.vcpu.is_wakeable();
+        self.vcpu.is_started() && !self.vcpu.waits
     }
 
     /// Runs the instructions of a turn, or less if it waits, asks for something or the machine is called.
     fn play(&mut self, rules: &Rules) -> Option<Request> {
         let control = &rules.control;
         let end = self.vcpu.ticks() + rules.slice.get();
-        while !self.waits && control.ending().is_none() {
+        while !self.vcpu.waits && control.ending().is_none() {
             let left = end.saturating_sub(self.vcpu.ticks());
             if left == 0 {
                 return None;
@@ -226,7 +226,7 @@ impl Player<'_> {
             self.vcpu.machine.note_turn();
             match self.vcpu.run(rules.engine, left) {
                 Outcome::Halted => control.end(Ending::PowerOff),
-                Outcome::Wait => self.waits = true,
+                Outcome::Wait => self.vcpu.waits = true,
                 Outcome::Hypercall(code) => {
                     if let Some(request) = rules.requests.read(&mut self.vcpu, code) {
                         return Some(request);
@@ -262,7 +262,7 @@ impl<'a> Round<'a> {
     fn new(rules: &'a Rules, vcpus: &'a Pausable<Vcpu>, first: MutexGuard<'a, Vcpu>) -> Self {
         let others = (1..vcpus.count()).map(|number| vcpus.member(number));
         let vcpus = std::iter::once(first).chain(others);
-        let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu, waits: false }).collect();
+        let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu }).collect();
         let latest = players.iter().map(|player| player.vcpu.ticks()).max().unwrap_or(0);
         rules.time.store(latest, Ordering::Relaxed);
         Self { rules, players }
@@ -303,7 +303,7 @@ impl<'a> Round<'a> {
     fn rest(&self) {
         let Rules { control, time, .. } = self.rules;
         let now = time.load(Ordering::Relaxed);
-        let waiting = self.players.iter().filter(|player| player.waits);
+        let waiting = self.players.iter().filter(|player| player.vcpu.waits);
         let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
         let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
         let begin = Instant::now();

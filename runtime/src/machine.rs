@@ -390,7 +390,7 @@ impl Machine {
         self.watch.set(nanoseconds);
     }
 
-    /// How long the machine has run, by the host's clock.
+    /// How long the machine has run.
     pub fn run_time(&self) -> Duration {
         self.watch.elapsed()
     }

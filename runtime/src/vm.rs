@@ -189,7 +189,9 @@ impl Vm {
     /// Refuses sizes that the board cannot have and files that are no kernel for it, and reports a
     /// host without memory or threads.
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        let assembly = Assembly::new(config, output)?;
+        // What is random differs from run to run.
+        let entropy = config.schedule == Schedule::Threads;
+        let assembly = Assembly::new(config, entropy, output)?;
         let boot = load_kernel(config, &assembly.board, &assembly.ram)?;
         let vm = assembly.finish(config, boot.symbols.clone())?;
         vm.set_boot_state(&boot);
@@ -208,7 +210,8 @@ impl Vm {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
         let config = Config { ram: opened.state.ram, vcpus: opened.state.starts.len(), ..config.clone() };
-        let vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
+        opened.check_cards(config.cards.len()).map_err(failed)?;
+        let vm = Assembly::new(&config, opened.state.entropy, output)?.finish(&config, Symbols::default())?;
         vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
     }
@@ -276,13 +279,13 @@ impl Vm {
 }
 
 impl Assembly {
-    fn new(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+    fn new(config: &Config, entropy: bool, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
         let sliced = config.schedule != Schedule::Threads;
         let control =
             if sliced { Control::with_one_thread(config.vcpus) } else { Control::new(config.vcpus) };
         let time = Arc::<AtomicU64>::default();
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
-        let devices = virtio_devices(config).map_err(VmError::Network)?;
+        let devices = virtio_devices(config, entropy).map_err(VmError::Network)?;
         let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
         let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
         let dma = Dma::new(Arc::clone(&ram));
@@ -397,7 +400,7 @@ impl Handle {
 }
 
 /// The virtio devices in the order of their slots. Linux names them in that order.
-fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>> {
+fn virtio_devices(config: &Config, entropy: bool) -> std::io::Result<Vec<Box<dyn VirtioDevice>>> {
     let disks = config.disks.iter().enumerate().map(|(number, disk)| {
         let name = format!("myvmm-disk{number}");
         Box::new(Block::new(disk.clone(), &name)) as Box<dyn VirtioDevice>
@@ -407,8 +410,7 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
         let mac = card.mac.unwrap_or_else(|| card.link.default_mac(&config.name, number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
     }
-    // What is random differs from run to run.
-    if config.schedule == Schedule::Threads {
+    if entropy {
         devices.push(Box::new(Entropy));
     }
     Ok(devices)

@@ -34,6 +34,7 @@ impl Run {
         // A machine that was restored without a kernel has nothing to boot again.
         let reboots = !self.machine.no_reboot && self.kernel.is_some();
         let mut config = self.machine.config(self.kernel.unwrap_or_default(), self.initrd, "")?;
+        self.machine.complete(&mut config)?;
         let watch = self.machine.watch.open(&mut config)?;
         let file = self.machine.restore.as_ref().unwrap_or(&config.kernel);
         let address = Address::take(self.machine.name.as_deref(), file)?;

@@ -23,7 +23,7 @@ pub const PANIC: u8 = b'p';
 pub const QUOTE: u8 = b'q';
 
 /// Asks the hypervisor to save the machine to [`SAVED`], and prints the answer, a digit.
-pub const SAVE: u8 = b's';
+pub const SAVE: u8 = b'!';
 /// The name of the file that the kernel asks for.
 pub const SAVED: &str = "own.snap";
 

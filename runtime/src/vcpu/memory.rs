@@ -75,7 +75,7 @@ impl Vcpu {
         let entry = Entry::new(va.0 & !0x1fff | u64::from(asid), 0, even, odd);
         // The pair enters the architectural TLB, because the handlers of invalid and modified
         // exceptions probe for it and return if it is not there.
-        let index = self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize);
+        let index = self.random_index();
         self.tlb.write(index, entry);
         self.trace_tlb(index, &entry);
         Some(entry)
