@@ -20,7 +20,7 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::console::keys;
 use crate::console::line::Line;
 use crate::console::output::{Output, Rest, Seen};
-use crate::console::{self, Console};
+use crate::console::{self, Console, signals};
 use crate::control::machine::Machine;
 use crate::control::{self, Address, Control, Notices};
 use crate::exit::{self, Refused};
@@ -106,6 +106,8 @@ enum Stop {
     Quit,
     OutputFailed(io::Error),
     Signal(i32),
+    /// The snapshot that the machine went on from is no longer as it was.
+    PageLost,
 }
 
 impl Stop {
@@ -115,7 +117,9 @@ impl Stop {
             Self::Ended(Ok(End::PoweredOff)) => (true, "guest-shutdown"),
             Self::Ended(Ok(End::Reset | End::Mute)) => (true, "guest-reset"),
             Self::Ended(Ok(End::Panicked(_))) => (true, "guest-panic"),
-            Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) => (false, "host-error"),
+            Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) | Self::PageLost => {
+                (false, "host-error")
+            }
             Self::Left => (false, "host-ui"),
             Self::Quit => (false, "host-qmp-quit"),
             Self::Signal(_) => (false, "host-signal"),
@@ -153,6 +157,9 @@ impl Session {
             events: events.clone(),
         };
         let first = course.begin()?;
+        if course.restore.is_some() {
+            signals::watch_lost_pages(events.clone()).context("Cannot watch over the snapshot")?;
+        }
         let console = Console::open(line, &events)?;
         drop(events);
         thread::Builder::new()
@@ -183,6 +190,10 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
         Stop::OutputFailed(error) => {
             return Err(error).context("Cannot write what the guest prints to standard output");
         }
+        Stop::PageLost => anyhow::bail!(
+            "A page of the snapshot that the machine went on from can no longer be read: the file was made shorter, or \
+             its disk fails. It must stay as it is while the machine runs"
+        ),
         Stop::Signal(signal) => {
             emulate_default_handler(signal).context("Cannot end as the signal asks")?;
             End::Left
@@ -322,7 +333,7 @@ impl Desk<'_> {
     }
 
     fn answer(&self, event: console::Event) -> Option<Stop> {
-        use console::Event::{Command, OutputFailed, Signal};
+        use console::Event::{Command, OutputFailed, PageLost, Signal};
         match event {
             Command(keys::Command::Leave) => Some(Stop::Left),
             Command(keys::Command::Help) => {
@@ -338,6 +349,7 @@ impl Desk<'_> {
                 None
             }
             OutputFailed(error) => Some(Stop::OutputFailed(error)),
+            PageLost => Some(Stop::PageLost),
             Signal(SIGTSTP) => {
                 self.stop_process();
                 None

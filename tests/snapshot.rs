@@ -239,6 +239,27 @@ fn a_machine_goes_on_under_any_schedule() {
     }
 }
 
+#[test]
+fn a_snapshot_that_is_cut_under_a_machine_ends_it_with_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.snap");
+    fs::write(&file, sample(&Form::Mapped)).unwrap();
+    let mut command = myvmm(["run", "--net", "none", "--restore"]);
+    let mut child = command.arg(&file).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    input.write_all(b"x").unwrap();
+    let mut printed = [0];
+    io::Read::read_exact(&mut output, &mut printed).unwrap();
+    assert_eq!(&printed, b"x");
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(4096).unwrap();
+    // The guest writes to memory.
+    input.write_all(&[guest::SAVE]).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(text(&ended.stderr).contains("can no longer be read"), "{}", text(&ended.stderr));
+}
+
 /// A snapshot of a machine with little in it.
 fn sample(form: &Form) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();

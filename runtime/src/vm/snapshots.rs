@@ -238,7 +238,10 @@ impl Snapshots {
         let kept = self.keep(identity, parent, capture)?;
         let pause = still.elapsed();
         *last = None;
+        let capture = Arc::clone(&kept.capture);
         let written = file::replace(path, |file| self.write(file, kept, form));
+        // First, so that nobody waits with the watch's lock.
+        capture.end();
         self.shared.machine.write_watch.release();
         written?;
         *last = Some(identity);
