@@ -10,7 +10,11 @@ mod console;
 mod control;
 mod devices;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod guest_code;
+mod naming;
+mod observed;
 mod options;
 mod program;
 mod rendering;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, tap, user};
 use runtime::drive::Schedule;
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, VmError, snapshots};
 
@@ -119,9 +120,7 @@ impl MachineOptions {
             },
             schedule: self.schedule,
             engine: self.engine.into(),
-            counted: false,
-            profiled: false,
-            trace: None,
+            watching: Watching::default(),
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(self.schedule == Schedule::Threads),
         })

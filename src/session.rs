@@ -24,6 +24,7 @@ use crate::console::{self, Console, signals};
 use crate::control::machine::Machine;
 use crate::control::{self, Address, Control, Notices};
 use crate::exit::{self, Refused};
+use crate::observed::Observed;
 use crate::report::Report;
 use crate::watch::Watch;
 
@@ -135,7 +136,7 @@ impl Session {
     /// Fails if the machine cannot be built or the host fails it. A signal that ends the session ends the process.
     pub fn run(self) -> anyhow::Result<Closing> {
         let (events, happened) = channel();
-        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
+        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::of("vCPU"));
         let watch = self.watch;
         let quit = events.clone();
         // Without a listener the process is about to end.
@@ -277,7 +278,7 @@ impl Course {
         let (ending, statistics) = result?;
         self.report.add(&statistics);
         self.report.note_first_turn(observer.first_turn());
-        self.watch.look(&observer);
+        self.watch.look(|| vec![Observed::machine(observer, self.watch.symbols.clone())]);
         Ok(ending)
     }
 

@@ -13,10 +13,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use host::guest::{self, Guest};
-use host::{myvmm, text};
+use host::{myvmm, run_with_input, text};
+use runtime::backend::disk::{Format, Image, SharedDisk};
 use runtime::device::uart::SerialInput;
 use runtime::drive::Schedule;
 use runtime::machine::Ending;
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::requests::Place;
 use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
@@ -59,9 +61,7 @@ fn config(kernel: &Path, engine: Engine) -> Config {
         model: &translator::model::MIPS64R2,
         schedule: Schedule::Threads,
         engine,
-        counted: false,
-        profiled: false,
-        trace: None,
+        watching: Watching::default(),
         disks: Vec::new(),
         cards: Vec::new(),
     }
@@ -258,6 +258,32 @@ fn a_snapshot_that_is_cut_under_a_machine_ends_it_with_a_sentence() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(text(&ended.stderr).contains("can no longer be read"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn a_machine_finds_its_disks_again_if_they_are_as_they_were() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, disk) = (directory.path().join("a.snap"), directory.path().join("disk.img"));
+    fs::write(&disk, [7; 8192]).unwrap();
+    let image = Image { file: disk.clone(), format: Some(Format::Raw), read_only: false, snapshot: false };
+    let guest = Guest::monitor();
+    let config =
+        Config { disks: vec![SharedDisk::open(&image).unwrap()], ..config(guest.path(), Engine::Auto) };
+    let first = Running::new(|output| Vm::build(&config, output).unwrap());
+    first.expect(guest::GREETING);
+    first.snapshots.save(&file, &Form::Mapped).unwrap();
+    first.quit();
+    drop(config);
+    let restore = || run_with_input(myvmm(["run", "--restore", file.to_str().unwrap()]), &[guest::POWER_OFF]);
+    let output = restore();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fs::write(&disk, [8; 8192]).unwrap();
+    let changed = text(&restore().stderr);
+    assert!(changed.contains("disk.img has changed since") && changed.contains("put back"), "{changed}");
+    fs::remove_file(&disk).unwrap();
+    let gone = restore();
+    assert_eq!(gone.status.code(), Some(2));
+    assert!(text(&gone.stderr).contains("disk.img: No such file"), "{}", text(&gone.stderr));
 }
 
 /// A snapshot of a machine with little in it.

@@ -134,8 +134,8 @@ fn run_until_called(
     // WAIT may always be over.
     vcpu.waits = false;
     while !vcpus.is_called(vcpu.number) {
-        if let Some(address) = control.take_start(vcpu.number) {
-            vcpu.start(address);
+        if let Some(order) = control.take_order(vcpu.number) {
+            vcpu.obey(order);
         }
         if !vcpu.is_started() {
             return Rest::Idle;
@@ -206,19 +206,24 @@ impl Player<'_> {
         if self.vcpu.waits || !self.vcpu.is_started() {
             self.vcpu.silence();
         }
-        if let Some(address) = control.take_start(self.vcpu.number) {
-            self.vcpu.start(address);
-            self.vcpu.waits = false;
-        }
+        self.obey(control);
         self.vcpu.waits = self.vcpu.waits && !self.vcpu.is_wakeable();
         self.vcpu.is_started() && !self.vcpu.waits
     }
 
-    /// Runs the instructions of a turn, or less if it waits, asks for something or the machine is called.
+    /// Does what it was told, if anything.
+    fn obey(&mut self, control: &Control) {
+        if let Some(order) = control.take_order(self.vcpu.number) {
+            self.vcpu.obey(order);
+            self.vcpu.waits = false;
+        }
+    }
+
+    /// Runs the instructions of a turn, or less if it waits, stops or asks for something, or the machine is called.
     fn play(&mut self, rules: &Rules) -> Option<Request> {
         let control = &rules.control;
         let end = self.vcpu.ticks() + rules.slice.get();
-        while !self.vcpu.waits && control.ending().is_none() {
+        while !self.vcpu.waits && self.vcpu.is_started() && control.ending().is_none() {
             let left = end.saturating_sub(self.vcpu.ticks());
             if left == 0 {
                 return None;
@@ -236,6 +241,7 @@ impl Player<'_> {
                 // The guest has handlers of its own.
                 Outcome::SystemCall | Outcome::Exception(_) => {}
             }
+            self.obey(control);
         }
         None
     }

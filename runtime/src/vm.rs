@@ -4,8 +4,7 @@
 pub mod requests;
 pub mod snapshots;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::{Cp0, Status};
+use translator::isa::text::Names;
 use translator::mode::Mode;
 use translator::model::Model;
 
@@ -35,10 +35,9 @@ use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Exceptions, Machine, NANOSECONDS_PER_TICK};
 use crate::memory::{Dma, Ram, RamError};
-use crate::observe::Observer;
+use crate::observe::{Observer, Watching};
 use crate::pause::{Hold, Member, Pausable};
 use crate::persist::DeviceState;
-use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
@@ -62,27 +61,12 @@ pub struct Config {
     pub schedule: Schedule,
     /// What runs guest code.
     pub engine: Engine,
-    /// Whether generated code counts instructions.
-    pub counted: bool,
-    /// Whether every translation is remembered, with how often it was entered.
-    pub profiled: bool,
-    /// Which events are written, and where.
-    pub trace: Option<Tracing>,
+    /// What is to be learnt of it.
+    pub watching: Watching,
     /// The disks, in the order of their names in the guest.
     pub disks: Vec<SharedDisk>,
     /// The network cards.
     pub cards: Vec<Card>,
-}
-
-/// What of a machine is traced.
-#[derive(Clone, Debug)]
-pub struct Tracing {
-    /// The kinds of events.
-    pub kinds: Kinds,
-    /// The file that the lines go to.
-    pub out: Arc<File>,
-    /// Names for addresses, beside those of the kernel's file.
-    pub symbols: Symbols,
 }
 
 /// Why a machine could not be built or run.
@@ -129,13 +113,6 @@ pub enum VmError {
         /// What the panic said.
         what: String,
     },
-}
-
-impl Tracing {
-    fn start(&self, of_kernel: &Symbols) -> Trace {
-        let symbols = if self.symbols.is_empty() { of_kernel } else { &self.symbols };
-        Trace::new(self.kinds, symbols.clone(), Box::new(BufWriter::new(Arc::clone(&self.out))))
-    }
 }
 
 /// A machine that is ready to run.
@@ -209,7 +186,7 @@ impl Vm {
         if opened.state.model != config.model.name {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
-        let config = Config { ram: opened.state.ram, vcpus: opened.state.starts.len(), ..config.clone() };
+        let config = Config { ram: opened.state.ram, vcpus: opened.state.orders.len(), ..config.clone() };
         opened.check_cards(config.cards.len()).map_err(failed)?;
         let vm = Assembly::new(&config, opened.state.entropy, output)?.finish(&config, Symbols::default())?;
         vm.snapshots.restore(opened).map_err(failed)?;
@@ -301,7 +278,7 @@ impl Assembly {
             clock: if sliced { sliced_clock(Arc::clone(&time)) } else { host_clock() },
             power: control.clone(),
             pins: control.clone(),
-            start: control.clone(),
+            vcpu_power: control.clone(),
             rom: Vec::new(),
             virtio: virtio.iter().map(wire).collect(),
         };
@@ -312,10 +289,9 @@ impl Assembly {
     fn finish(self, config: &Config, symbols: Symbols) -> Result<Vm, VmError> {
         let Self { control, ram, dma, board, virtio, time } = self;
         let sliced = config.schedule != Schedule::Threads;
-        let mut mode = Mode::empty();
-        mode.set(Mode::COUNTED, config.counted || sliced);
-        mode.set(Mode::PROFILED, config.profiled);
-        let trace = config.trace.as_ref().map(|tracing| tracing.start(&symbols));
+        let mut mode = config.watching.mode();
+        mode.set(Mode::COUNTED, config.watching.counted || sliced);
+        let trace = config.watching.trace(&symbols, Names::N64);
         let clock = if sliced { Clock::Instructions } else { Clock::Host };
         let exceptions = Exceptions::Guest;
         let virtio = virtio.into_iter().map(|transport| transport as Arc<dyn DeviceState>);
@@ -450,5 +426,7 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     Ok(boot)
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! A machine as it is controlled, over any number of reboots. It must not know who controls it.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 
 use runtime::backend::disk::SharedDisk;
 use runtime::vm::snapshots::{Form, Saved, Snapshots};
@@ -12,11 +13,12 @@ use translator::cp0::Cp0;
 use super::protocol::Failure;
 use super::target::Target;
 use crate::exit::Refused;
-use crate::watch::hot_listings;
+use crate::observed::Observed;
 
 /// A machine.
 pub struct Machine {
     plug: Mutex<Plug>,
+    saving: Arc<Mutex<Saving>>,
     memory: u64,
     counted: bool,
     profiled: bool,
@@ -34,14 +36,43 @@ struct Plug {
     paused: bool,
 }
 
+/// The last snapshot that was asked for.
+#[derive(Default)]
+enum Saving {
+    /// None was.
+    #[default]
+    None,
+    /// It is being taken, on a thread of its own, so that other clients need not wait.
+    Active,
+    /// It was taken, or not.
+    Over(Result<Saved, Refused>),
+}
+
+impl Saving {
+    fn status(&self) -> Value {
+        match self {
+            Self::None => json!({ "status": "none" }),
+            Self::Active => json!({ "status": "active" }),
+            Self::Over(Ok(saved)) => json!({
+                "status": "completed",
+                "pause": saved.pause.as_secs_f64(),
+                "total-time": saved.took.as_secs_f64(),
+                "bytes": saved.bytes,
+            }),
+            Self::Over(Err(error)) => json!({ "status": "failed", "error-desc": error.to_string() }),
+        }
+    }
+}
+
 impl Machine {
     /// A machine like `config` that is yet to be built; `quit` ends the session.
     pub fn new(config: &Config, quit: Box<dyn Fn() + Send + Sync>) -> Self {
         Self {
             plug: Mutex::default(),
+            saving: Arc::default(),
             memory: config.ram,
-            counted: config.counted,
-            profiled: config.profiled,
+            counted: config.watching.counted,
+            profiled: config.watching.profiled,
             vcpus: config.vcpus,
             disks: config.disks.clone(),
             quit,
@@ -75,13 +106,15 @@ impl Machine {
     /// # Errors
     /// Fails if none runs, and for what keeps it from being saved.
     pub fn save(&self, file: &Path, form: &Form) -> Result<Saved, Refused> {
-        let snapshots = self.lock().snapshots.clone();
-        let snapshots = snapshots.ok_or_else(|| Refused("The machine is not yet there".into()))?;
-        snapshots.save(file, form).map_err(Refused::because)
+        self.snapshots()?.save(file, form).map_err(Refused::because)
+    }
+
+    fn snapshots(&self) -> Result<Snapshots, Refused> {
+        self.lock().snapshots.clone().ok_or_else(|| Refused("The machine is not yet there".into()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Plug> {
-        self.plug.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.plug)
     }
 
     fn current(&self) -> Option<Handle> {
@@ -166,28 +199,42 @@ impl Target for Machine {
         self.disks.iter().enumerate().map(disk).collect()
     }
 
-    fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure> {
+    fn snapshot(&self, file: &Path, form: &Form) -> Result<(), Failure> {
         if !file.is_absolute() {
             return Err(Failure::new("The file must have an absolute name"));
         }
-        let saved = self.save(file, form).map_err(|error| Failure::new(error.to_string()))?;
-        Ok(json!({
-            "pause": saved.pause.as_secs_f64(),
-            "total-time": saved.took.as_secs_f64(),
-            "bytes": saved.bytes,
-        }))
+        let snapshots = self.snapshots().map_err(|error| Failure::new(error.to_string()))?;
+        let mut saving = lock(&self.saving);
+        if matches!(*saving, Saving::Active) {
+            return Err(Failure::new("The machine is being saved already; see x-myvmm-query-snapshot"));
+        }
+        let (shared, file, form) = (Arc::clone(&self.saving), file.to_owned(), form.clone());
+        let save = move || {
+            let result = snapshots.save(&file, &form).map_err(Refused::because);
+            *lock(&shared) = Saving::Over(result);
+        };
+        let started = Builder::new().name("save".into()).spawn(save);
+        started
+            .map_err(|error| Failure::new(format!("Cannot start a thread to save the machine: {error}")))?;
+        *saving = Saving::Active;
+        Ok(())
+    }
+
+    fn snapshot_status(&self) -> Value {
+        lock(&self.saving).status()
     }
 
     fn hottest(&self, count: usize) -> Result<Value, Failure> {
         let machine = self.current().filter(|_| self.profiled);
         let machine = machine.ok_or_else(|| {
-            Failure::new("The machine does not count its blocks; start it with --dump-hot or --perf-map")
+            Failure::new("The machine does not count its blocks; start it with --hot or --perf-map")
         })?;
-        let observer = machine.observer();
-        let listings = hot_listings(&observer, count, &observer.symbols(None));
-        serde_json::from_str(&translator::listing::Listing::json(&listings))
-            .map_err(|error| Failure::new(format!("The blocks cannot be shown: {error}")))
+        Ok(json!(Observed::machine(machine.observer(), None).hottest(count)))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A register: JSON's numbers have too few digits for some readers.

@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 
 use super::protocol::Failure;
 use super::target::Target;
+use crate::observed::{Observed, hottest};
 
 /// Programs that are paused and go on together.
 pub struct Programs {
     /// The programs.
     pub vms: Arc<Pausable<ProgramVm>>,
+    /// Whether they count their blocks.
+    pub profiled: bool,
     /// Ends the session.
     pub quit: Box<dyn Fn() + Send + Sync>,
 }
@@ -73,11 +76,19 @@ impl Target for Programs {
         json!([])
     }
 
-    fn snapshot(&self, _file: &Path, _form: &Form) -> Result<Value, Failure> {
+    fn snapshot(&self, _file: &Path, _form: &Form) -> Result<(), Failure> {
         Err(Failure::new("Programs are saved from inside, by SNAPSHOT"))
     }
 
-    fn hottest(&self, _count: usize) -> Result<Value, Failure> {
-        Err(Failure::new("Programs do not count their blocks"))
+    fn snapshot_status(&self) -> Value {
+        json!({ "status": "none" })
+    }
+
+    fn hottest(&self, count: usize) -> Result<Value, Failure> {
+        if !self.profiled {
+            let what = "The programs do not count their blocks; start them with --hot or --perf-map";
+            return Err(Failure::new(what));
+        }
+        Ok(json!(hottest(&self.each(|vm| Observed::program(vm, None)), count)))
     }
 }

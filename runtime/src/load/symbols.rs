@@ -81,6 +81,14 @@ impl Symbols {
         self.symbols.get(after).map(|symbol| Va(symbol.address))
     }
 
+    /// The same addresses with `word` in front of their names.
+    pub fn prefixed(mut self, word: &str) -> Self {
+        for symbol in &mut self.symbols {
+            symbol.name.insert_str(0, word);
+        }
+        self
+    }
+
     /// The same names `distance` bytes higher.
     pub fn moved(mut self, distance: u64) -> Self {
         for symbol in &mut self.symbols {

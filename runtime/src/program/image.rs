@@ -6,6 +6,8 @@ use std::path::Path;
 use translator::addr::Va;
 use translator::asm::layout::{EXCEPTION_VECTOR, GLOBAL_POINTER, STACK_POINTER, TEXT};
 use translator::asm::{Compat, Cpu, Endian, Para, Place, Program, Segment};
+use translator::isa::decode;
+use translator::isa::text::{Names, hypercall_code, print_word};
 
 use crate::load::LoadError;
 use crate::load::elf::{self, Abi};
@@ -188,6 +190,21 @@ impl Image {
             Some(program) => program.nearest_label(address),
             None => self.symbols.lookup(address).map(|place| (place.name, place.offset)),
         }
+    }
+
+    /// The names of its addresses.
+    pub fn symbols(&self) -> Symbols {
+        match &self.program {
+            Some(program) => program.symbols.iter().map(|(name, va)| (*va, name.clone())).collect(),
+            None => self.symbols.clone(),
+        }
+    }
+
+    /// The instruction `word` at `pc` as text: a request to the hypervisor as its source has it.
+    pub fn text(&self, word: u32, pc: Va) -> String {
+        let code = decode(word).and_then(hypercall_code);
+        let request = code.and_then(|code| self.para(code));
+        request.map_or_else(|| print_word(word, pc.0, Names::O32), |para| para.to_string())
     }
 
     /// What tells this program from others: a hash (FNV-1a, 64 bits) of its memory, its start, its

@@ -9,9 +9,8 @@ use translator::asm::{Compat, Cpu, Endian};
 
 use super::image::{Image, Options};
 use super::service::ReopenError;
-use super::vm::{ProgramError, ProgramVm};
+use super::vm::{Execution, ProgramError, ProgramVm};
 use crate::snapshot::{Reader, SnapshotError, Writer};
-use crate::vcpu::Engine;
 
 const PROGRAM: &str = "program";
 const PROGRAM_VERSION: u16 = 1;
@@ -99,10 +98,14 @@ impl ProgramVm {
     ///
     /// # Errors
     /// Refuses everything but a whole snapshot of this program on this kind of machine.
-    pub fn resume(image: Arc<Image>, engine: Engine, snapshot: &[u8]) -> Result<Self, RestoreError> {
+    pub fn resume(
+        image: Arc<Image>,
+        execution: impl Into<Execution>,
+        snapshot: &[u8],
+    ) -> Result<Self, RestoreError> {
         let mut reader = Reader::new(snapshot)?;
         let saved: ProgramState = reader.decode(PROGRAM, PROGRAM_VERSION)?;
-        let mut vm = Self::new(image, engine)?;
+        let mut vm = Self::new(image, execution)?;
         vm.check(&saved)?;
         reader.restore(&mut vm.vcpu)?;
         vm.services.restore(reader.decode(SERVICES, SERVICES_VERSION)?)?;

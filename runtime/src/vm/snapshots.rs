@@ -14,7 +14,7 @@ use translator::addr::{PAGE_SIZE, Pa};
 use crate::backend::disk::{Format, Image, SharedDisk};
 use crate::device::lock;
 use crate::device::virtio::DeviceKind;
-use crate::machine::{Clock, Machine, NANOSECONDS_PER_TICK};
+use crate::machine::{Clock, Machine, NANOSECONDS_PER_TICK, PowerOrder};
 use crate::memory::{PageKeeper, pages};
 use crate::pause::{Hold, Pausable};
 use crate::persist::{DeviceState, Persist};
@@ -58,8 +58,8 @@ pub struct MachineState {
     pub model: String,
     /// Bytes of RAM.
     pub ram: u64,
-    /// For each vCPU, the address at which it has been asked to start, or 0.
-    pub starts: Vec<u64>,
+    /// What each vCPU has been told and not done yet.
+    pub orders: Vec<Option<PowerOrder>>,
     /// Nanoseconds for which the guest has lived, by the clock of its vCPUs.
     pub elapsed: u64,
     /// The disks, in the order of their names in the guest.
@@ -290,7 +290,7 @@ impl Snapshots {
             identity,
             model: machine.model.name.into(),
             ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),
-            starts: (0..hold.count()).map(|vcpu| machine.control.asked_start(vcpu)).collect(),
+            orders: (0..hold.count()).map(|vcpu| machine.control.order(vcpu)).collect(),
             elapsed: elapsed(machine, hold),
             disks: shared.disks.iter().map(disk_state).collect::<Result<_, _>>()?,
             cards: self.count(DeviceKind::Network) as u64,
@@ -339,13 +339,13 @@ impl Snapshots {
         let hold = self.shared.vcpus.hold();
         restore_memory(machine, &mut reader, &file, MOST_ANCESTORS)?;
         machine.set_run_time(state.elapsed);
-        for (number, start) in state.starts.into_iter().enumerate() {
+        for (number, order) in state.orders.into_iter().enumerate() {
             let mut vcpu = hold.member(number);
             reader.restore(&mut *vcpu)?;
             if machine.clock == Clock::Instructions {
                 vcpu.set_ticks(state.elapsed / NANOSECONDS_PER_TICK);
             }
-            machine.control.ask_start(number, start);
+            machine.control.set_order(number, order);
         }
         for device in &self.shared.devices {
             reader.restore_device(&**device)?;
@@ -480,7 +480,7 @@ impl Opened {
     /// # Errors
     /// Refuses parts that do not decode.
     pub fn vcpus(&mut self) -> Result<Vec<VcpuState>, SnapshotError> {
-        let vcpus = 0..self.state.starts.len();
+        let vcpus = 0..self.state.orders.len();
         vcpus.map(|_| self.reader.decode(Vcpu::KIND, Vcpu::VERSION)).collect()
     }
 

@@ -1,6 +1,7 @@
 //! What an assembly makes: bytes at addresses, and what is known about them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::diagnostics::Diagnostics;
 use super::layout::{EXCEPTION_VECTOR, Section};
@@ -35,6 +36,17 @@ pub enum Para {
     Snapshot(String),
     /// `MIGRATE host[:port]`: move to another host.
     Migrate(String),
+}
+
+impl fmt::Display for Para {
+    /// As the source has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Para::DumpProcessorState => f.write_str("DUMP_PROCESSOR_STATE"),
+            Para::Snapshot(file) => write!(f, "SNAPSHOT {file}"),
+            Para::Migrate(host) => write!(f, "MIGRATE {host}"),
+        }
+    }
 }
 
 /// Which statement the instructions at an address come from.

@@ -365,6 +365,11 @@ impl Asm {
         trap() [ud2]
         /// A locked no-operation on the stack: a full barrier, cheaper than mfence.
         barrier() [lock or DWORD [rsp - 64], BYTE 0]
+        /// If 64 bits of memory equal rax, stores `from` there, else loads them into rax; atomic, and
+        /// the flags are those of the comparison.
+        compare_exchange(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rq(from)]
+        /// As [`Asm::compare_exchange`], for 32 bits and eax.
+        compare_exchange32(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rd(from)]
         /// Loads MXCSR.
         ldmxcsr(base: Reg, offset: i32) [ldmxcsr [Rq(base) + offset]]
         /// Stores MXCSR.

@@ -3,7 +3,7 @@
 //! The tag comparison covers the whole 64-bit address but the page offset, of which it keeps the bits
 //! below the access's size: so a misaligned, foreign or hostile address never equals a tag.
 
-use super::asm::{Alu, Cond, Reg, Shift, reg};
+use super::asm::{Alu, Cond, Label, Reg, Shift, reg};
 use super::frame::{self, CPU, SOFT_TLB};
 use super::value::Operand;
 use super::{Destination, Emitter, Slow};
@@ -21,7 +21,7 @@ const ENTRY_MASK: i32 = ((SOFT_TLB_ENTRIES - 1) * size_of::<SoftEntry>()) as i32
 impl Emitter<'_> {
     /// Looks the address in rdx up: goes on with the host address in rdx, or to the slow path with the
     /// address unchanged. Changes rax and rcx.
-    fn look_up(&mut self, bytes: u64, array: usize, slow: super::Label) {
+    pub(super) fn look_up(&mut self, bytes: u64, array: usize, slow: Label) {
         let entry = |field: usize| (array + field) as i32;
         self.asm.mov32(reg::RAX, reg::RDX);
         self.asm.shr32_imm(reg::RAX, ENTRY_SHIFT);
@@ -36,7 +36,7 @@ impl Emitter<'_> {
     /// As [`Emitter::look_up`], for an address that should lie in `window`. The offset in the window is
     /// rotated so that the bits that an aligned address does not have come out on top: one comparison
     /// finds what lies outside and what is misaligned.
-    fn go_by_window(&mut self, bytes: u64, window: Window, slow: super::Label) {
+    fn go_by_window(&mut self, bytes: u64, window: Window, slow: Label) {
         let size_bits = bytes.trailing_zeros() as i8;
         self.move_constant(window.base().wrapping_neg(), reg::RAX);
         self.asm.alu(Alu::Add, reg::RAX, reg::RDX);
@@ -60,20 +60,22 @@ impl Emitter<'_> {
             Route::ForStore => self.look_up(access.bytes(), offset_of!(SoftTlb, store), slow),
             Route::Window(window) => self.go_by_window(access.bytes(), window, slow),
         }
-        let register = match to {
-            Destination::Pin(pin) => pin,
-            _ => reg::RAX,
-        };
+        let register = to.register();
         self.read(access, register);
+        self.end_access(register, to, back);
+        next
+    }
+
+    /// Moves the result in `register` to its destination, where the slow path comes back to.
+    pub(super) fn end_access(&mut self, register: Reg, to: Destination, back: Label) {
         if !matches!(to, Destination::Pin(_)) {
             self.deliver(register, to);
         }
         self.asm.bind(back);
-        // Both ways come here with the value in rax as well.
+        // Both ways come here with the result in rax as well.
         if let Destination::Memory(offset, false) = to {
             self.hold(offset);
         }
-        next
     }
 
     /// Reads host memory at rdx and extends as the access says.
@@ -142,7 +144,7 @@ impl Emitter<'_> {
     }
 
     /// Swaps the bytes of the value in rcx that is about to be stored.
-    fn swap_for_store(&mut self, access: Access) {
+    pub(super) fn swap_for_store(&mut self, access: Access) {
         match access.bytes() {
             2 => self.asm.swap16(reg::RCX),
             4 => self.asm.bswap32(reg::RCX),

@@ -6,6 +6,7 @@ pub(crate) mod asm;
 mod end;
 mod float;
 pub mod frame;
+mod linked;
 mod memory;
 mod routines;
 mod uses;
@@ -69,6 +70,10 @@ enum Slow {
     Load { access: Access, route: Route, to: Destination },
     /// A store whose address is in rdx.
     Store { access: Access, value: Value },
+    /// A load linked, likewise.
+    LoadLinked { access: Access, to: Destination },
+    /// A store conditional whose address is in rdx; the outcome goes to `to`.
+    StoreConditional { access: Access, value: Value, to: Destination },
     /// Raise an exception.
     Raise(Raise),
     /// A floating-point instruction by the exact rules.
@@ -105,6 +110,16 @@ enum Destination {
     Memory(i32, bool),
     /// Nowhere.
     Nowhere,
+}
+
+impl Destination {
+    /// The host register that a result for here is best computed in.
+    const fn register(self) -> Reg {
+        match self {
+            Destination::Pin(pin) => pin,
+            _ => reg::RAX,
+        }
+    }
 }
 
 struct Emitter<'a> {
@@ -208,6 +223,10 @@ impl Emitter<'_> {
             Node::Write(home, source) => self.write(home, source),
             Node::Load(access, address, route) => return self.load(index, access, address, route),
             Node::Store(access, address, source) => self.store(access, address, source),
+            Node::LoadLinked(access, address) => return self.load_linked(index, access, address),
+            Node::StoreConditional(access, address, source) => {
+                return self.store_conditional(index, access, address, source);
+            }
             Node::RaiseIf(condition, what) => {
                 let cond = self.flags(condition);
                 let entry = self.defer(Slow::Raise(what), None);
@@ -376,6 +395,17 @@ impl Emitter<'_> {
                 self.asm.mov(reg::RAX, reg::RDX);
                 self.move_operand(value, reg::RDX);
                 self.call_stub(Stub::Store, access as u32, place);
+            }
+            Slow::LoadLinked { access, to } => {
+                self.asm.mov(reg::RAX, reg::RDX);
+                self.call_stub(Stub::LoadLinked, access as u32, place);
+                self.deliver(reg::RAX, to);
+            }
+            Slow::StoreConditional { access, value, to } => {
+                self.asm.mov(reg::RAX, reg::RDX);
+                self.move_operand(value, reg::RDX);
+                self.call_stub(Stub::StoreConditional, access as u32, place);
+                self.deliver(reg::RAX, to);
             }
             Slow::Raise(what) => {
                 self.call_stub(Stub::Raise, what as u32, place);

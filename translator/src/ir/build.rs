@@ -274,6 +274,14 @@ impl Machine for Builder {
         Ok(())
     }
 
+    fn load_linked(&mut self, access: Access, address: Value) -> Never<Value> {
+        Ok(self.push(Node::LoadLinked(access, address)))
+    }
+
+    fn store_conditional(&mut self, access: Access, address: Value, value: Value) -> Never<Value> {
+        Ok(self.push(Node::StoreConditional(access, address, value)))
+    }
+
     fn raise_if(&mut self, condition: Value, what: Raise) -> Never<()> {
         match self.as_constant(condition) {
             Some(0) => {}

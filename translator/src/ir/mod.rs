@@ -70,6 +70,10 @@ pub enum Node {
     Load(Access, Value, Route),
     /// Writes memory.
     Store(Access, Value, Value),
+    /// Reads memory and keeps address and value as the link.
+    LoadLinked(Access, Value),
+    /// Writes memory if the link holds; 1 if it did, else 0.
+    StoreConditional(Access, Value, Value),
     /// Raises an exception if the value is not zero.
     RaiseIf(Value, Raise),
     /// Raises an exception.
@@ -112,9 +116,9 @@ impl Node {
     pub fn operands(&self) -> impl Iterator<Item = Value> + use<> {
         let list: [Option<Value>; 3] = match *self {
             Node::Unary(_, a) | Node::Write(_, a) | Node::Load(_, a, _) => [Some(a), None, None],
-            Node::RaiseIf(a, _) | Node::Keep(a) => [Some(a), None, None],
+            Node::RaiseIf(a, _) | Node::Keep(a) | Node::LoadLinked(_, a) => [Some(a), None, None],
             Node::Binary(_, a, b) | Node::Store(_, a, b) => [Some(a), Some(b), None],
-            Node::Stub(_, [a, b], _) => [Some(a), Some(b), None],
+            Node::Stub(_, [a, b], _) | Node::StoreConditional(_, a, b) => [Some(a), Some(b), None],
             Node::Select(a, b, c) => [Some(a), Some(b), Some(c)],
             Node::Float(_, [a, b, c]) => [Some(a), Some(b), Some(c)],
             _ => [None; 3],

@@ -19,8 +19,9 @@ impl VcpuPins for Silent {
     fn set(&self, _vcpu: usize, _pin: u32, _level: bool) {}
 }
 
-impl VcpuStart for Silent {
+impl VcpuPower for Silent {
     fn start(&self, _vcpu: usize, _reset_base: u64) {}
+    fn stop(&self, _vcpu: usize) {}
 }
 
 fn board(ram: u64, vcpus: usize, virtio: usize) -> Board {
@@ -30,7 +31,7 @@ fn board(ram: u64, vcpus: usize, virtio: usize) -> Board {
         clock: Box::new(|| 42),
         power: Arc::new(Silent),
         pins: Arc::new(Silent),
-        start: Arc::new(Silent),
+        vcpu_power: Arc::new(Silent),
         rom: vec![1, 2, 3, 4],
         virtio: (0..virtio).map(make).collect(),
     };
