@@ -1,6 +1,7 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
+pub mod moving;
 pub mod requests;
 pub mod snapshots;
 
@@ -188,9 +189,14 @@ impl Vm {
         }
         let config = Config { ram: opened.state.ram, vcpus: opened.state.orders.len(), ..config.clone() };
         opened.check_cards(config.cards.len()).map_err(failed)?;
-        let vm = Assembly::new(&config, opened.state.entropy, output)?.finish(&config, Symbols::default())?;
+        let vm = Self::blank(&config, opened.state.entropy, output)?;
         vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
+    }
+
+    /// Builds a machine whose memory is empty, with or without a source of random bytes.
+    fn blank(config: &Config, entropy: bool, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        Assembly::new(config, entropy, output)?.finish(config, Symbols::default())
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.

@@ -22,6 +22,7 @@ const RESTORED: u64 = 1;
 const EPERM: i64 = 1;
 const EIO: i64 = 5;
 const EFAULT: i64 = 14;
+const EBUSY: i64 = 16;
 const EEXIST: i64 = 17;
 const EINVAL: i64 = 22;
 const ENOSPC: i64 = 28;
@@ -114,6 +115,7 @@ impl Requests {
                 Ok(())
             }
             Err(SaveError::Host(error)) if error.kind() == std::io::ErrorKind::StorageFull => Err(ENOSPC),
+            Err(SaveError::Busy) => Err(EBUSY),
             Err(_) => Err(EIO),
         }
     }
