@@ -7,8 +7,13 @@ use runtime::backend::disk::{Format, Image, SharedDisk};
 use runtime::backend::net::stream::End;
 use runtime::backend::net::user::{self, Forward, Protocol};
 use runtime::backend::net::{Card, Link};
+use runtime::vm::Config;
+use runtime::vm::snapshots::MachineState;
 
 use crate::exit::Refused;
+
+/// A snapshot that asks for more cards is refused when it is restored.
+const MOST_USUAL_CARDS: usize = 8;
 
 /// Devices that are added to a machine.
 #[derive(Clone, Debug, Args)]
@@ -52,11 +57,28 @@ impl DeviceOptions {
         disks.collect::<Result<_, _>>().map_err(Refused::because)
     }
 
+    /// Gives a machine that goes on from a snapshot what it had there, where nothing else was asked for: its disks,
+    /// opened again, and as many network cards.
+    ///
+    /// # Errors
+    /// Refuses images that are no longer there, or in use.
+    pub fn complete(&self, config: &mut Config, state: &MachineState) -> Result<(), Refused> {
+        if config.disks.is_empty() {
+            let disks = state.disks.iter().map(|disk| SharedDisk::open(&disk.image()));
+            config.disks = disks.collect::<Result<_, _>>().map_err(Refused::because)?;
+        }
+        if self.cards.is_empty() {
+            let cards = usize::try_from(state.cards).unwrap_or(usize::MAX).min(MOST_USUAL_CARDS);
+            config.cards.resize_with(cards, usual_card);
+        }
+        Ok(())
+    }
+
     /// The network cards: those that were asked for, or, if nothing was said, one on the user network where the
     /// machine is `usual`.
     pub fn cards(&self, usual: bool) -> Vec<Card> {
         if self.cards.is_empty() && usual {
-            return vec![Card { mac: None, link: Link::User(user::Options::default()) }];
+            return vec![usual_card()];
         }
         let cards = self.cards.iter().filter_map(|choice| match choice {
             Choice::None => None,
@@ -64,6 +86,10 @@ impl DeviceOptions {
         });
         cards.collect()
     }
+}
+
+fn usual_card() -> Card {
+    Card { mac: None, link: Link::User(user::Options::default()) }
 }
 
 /// Reads a network option.

@@ -9,7 +9,7 @@ use runtime::backend::net::{Link, stream, tap, user};
 use runtime::drive::Schedule;
 use runtime::observe::Watching;
 use runtime::vcpu::Engine;
-use runtime::vm::{Config, snapshots};
+use runtime::vm::{Config, VmError, snapshots};
 
 use crate::control::{Address, directory};
 use crate::devices::DeviceOptions;
@@ -67,10 +67,10 @@ pub struct MachineOptions {
     /// A directory is that of certificates for them
     #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true)]
     movable: Option<Option<PathBuf>>,
-    /// A directory in which the control socket may have snapshots written
+    /// A directory in which snapshots may be written, as the control socket, Ctrl-A s, or the guest asks
     #[arg(long, value_name = "DIRECTORY")]
-    snapshots: Option<PathBuf>,
-    /// Go on from a snapshot instead of booting: it says how large the machine is, and its disks must be the same
+    pub snapshots: Option<PathBuf>,
+    /// Go on from a snapshot instead of booting: it says how large the machine is and which disks it has
     #[arg(short = 's', long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
     #[command(flatten)]
@@ -117,13 +117,28 @@ impl MachineOptions {
             command_line: self.command_line(words)?,
             ram: self.mem,
             vcpus: self.smp,
-            model: &translator::model::MIPS64R2,
+            model: if self.snapshots.is_some() {
+                &translator::model::PROGRAM_MIPS64R2
+            } else {
+                &translator::model::MIPS64R2
+            },
             schedule: self.schedule,
             engine: self.engine.into(),
             watching: Watching::default(),
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(self.schedule == Schedule::Threads),
         })
+    }
+
+    /// Gives a machine that goes on from a snapshot what it had there and nothing else was said of.
+    ///
+    /// # Errors
+    /// Refuses what is no snapshot, and disks that are no longer there.
+    pub fn complete(&self, config: &mut Config) -> anyhow::Result<()> {
+        let Some(file) = &self.restore else { return Ok(()) };
+        let failed = |source| VmError::Restore { file: file.clone(), source };
+        let state = snapshots::state_of(file).map_err(failed)?;
+        Ok(self.devices.complete(config, &state)?)
     }
 
     /// Confines the process to what the machine of `config` needs, which has opened its disks and files.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use runtime::vcpu::{Planned, Statistics};
@@ -32,13 +32,15 @@ pub struct Report {
     started: Instant,
     /// What each column is of.
     column: &'static str,
+    /// When the first guest instruction ran.
+    first_turn: Arc<OnceLock<Instant>>,
     vcpus: Arc<Mutex<Vec<Statistics>>>,
 }
 
 impl Report {
     /// An empty report with a column for each `column`, from now on.
     pub fn of(column: &'static str) -> Self {
-        Self { started: Instant::now(), column, vcpus: Arc::default() }
+        Self { started: Instant::now(), column, first_turn: Arc::default(), vcpus: Arc::default() }
     }
 
     /// How long ago that was.
@@ -57,12 +59,25 @@ impl Report {
         }
     }
 
+    /// Notes that a machine's first guest instruction ran at `moment`, if it ran; the session's first machine counts.
+    pub fn note_first_turn(&self, moment: Option<Instant>) {
+        if let Some(moment) = moment {
+            self.first_turn.get_or_init(|| moment);
+        }
+    }
+
+    /// From the start of the session to the first guest instruction.
+    fn start_up(&self) -> Option<Duration> {
+        self.first_turn.get().map(|moment| moment.saturating_duration_since(self.started))
+    }
+
     /// The statistics as JSON: of each vCPU, of all, and what follows from them.
     pub fn json(&self) -> String {
         let vcpus = self.lock();
         let total = total(&vcpus);
         let report = serde_json::json!({
             "seconds": self.started.elapsed().as_secs_f64(),
+            "seconds_to_first_instruction": self.start_up().map(|time| time.as_secs_f64()),
             "host_cpu_seconds": processor_time().as_secs_f64(),
             "instructions_per_stub_call": ratio(total.instructions, total.all_stub_calls()),
             "instructions_per_exit": ratio(total.instructions, total.all_exits()),
@@ -84,7 +99,13 @@ impl Display for Report {
         if vcpus.is_empty() {
             return writeln!(out, "myvmm: no statistics, because the machine did not stop in time");
         }
-        let table = Table::new(self.column, &vcpus, self.started.elapsed(), processor_time());
+        let mut table = Table::new(self.column, &vcpus, self.started.elapsed(), processor_time());
+        if let Some(time) = self.start_up() {
+            table.rows.push((
+                "seconds to the first instruction".into(),
+                vec![format!("{:.4}", time.as_secs_f64())],
+            ));
+        }
         table.fmt(out)
     }
 }

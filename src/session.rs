@@ -2,7 +2,7 @@
 //! own; the main thread waits for what happens first, so that a person or a signal can always end it. It must not
 //! know what is booted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -13,6 +13,8 @@ use anyhow::Context as _;
 use runtime::machine::Ending;
 use runtime::migrate::Arrival;
 use runtime::vm::moving::{Arriving, Shape};
+use runtime::vm::requests::{Place, Told};
+use runtime::vm::snapshots::{Form, Saved};
 use runtime::vm::{Config, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
@@ -20,10 +22,10 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::console::keys;
 use crate::console::line::Line;
 use crate::console::output::{Output, Rest, Seen};
-use crate::console::{self, Console};
+use crate::console::{self, Console, signals};
 use crate::control::machine::Machine;
 use crate::control::{self, Address, Control, Notices, Target as _, migration};
-use crate::exit;
+use crate::exit::{self, Refused};
 use crate::observed::Observed;
 use crate::report::Report;
 use crate::watch::Watch;
@@ -42,6 +44,8 @@ pub struct Session {
     pub config: Config,
     /// What it goes on from.
     pub origin: Origin,
+    /// Where the guest and the person at the console may have the machine saved.
+    pub snapshots: Option<PathBuf>,
     /// Whether a machine that resets starts again.
     pub reboots: bool,
     /// What is to be learnt of it.
@@ -133,6 +137,8 @@ enum Stop {
     Quit,
     OutputFailed(io::Error),
     Signal(i32),
+    /// The snapshot that the machine went on from is no longer as it was.
+    PageLost,
 }
 
 impl Stop {
@@ -143,7 +149,9 @@ impl Stop {
             Self::Ended(Ok(End::Reset | End::Mute)) => (true, "guest-reset"),
             Self::Ended(Ok(End::Panicked(_))) => (true, "guest-panic"),
             Self::Ended(Ok(End::Moved)) => (false, "host-qmp-quit"),
-            Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) => (false, "host-error"),
+            Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) | Self::PageLost => {
+                (false, "host-error")
+            }
             Self::Left => (false, "host-ui"),
             Self::Quit => (false, "host-qmp-quit"),
             Self::Signal(_) => (false, "host-signal"),
@@ -175,6 +183,7 @@ impl Session {
         let control = Control::start(self.address, target, arrival)?;
         let course = Course {
             config: self.config,
+            snapshots: self.snapshots.clone(),
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
@@ -184,6 +193,9 @@ impl Session {
             notices: control.notices().clone(),
             events: events.clone(),
         };
+        if matches!(self.origin, Origin::Snapshot(_)) {
+            signals::watch_lost_pages(events.clone()).context("Cannot watch over the snapshot")?;
+        }
         let first = course.begin(self.origin)?;
         let console = Console::open(line, &events)?;
         drop(events);
@@ -192,7 +204,8 @@ impl Session {
             .spawn(move || course.follow(first))
             .context("Cannot start a thread of the machine")?;
 
-        let stop = Desk { console: &console, happened, machine, control: &control }.wait();
+        let snapshots = self.snapshots;
+        let stop = Desk { console: &console, happened, machine, control: &control, snapshots }.wait();
         let is_terminal = console.is_terminal();
         drop(console);
         control.notices().publish(stop.notice());
@@ -214,6 +227,10 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
         Stop::OutputFailed(error) => {
             return Err(error).context("Cannot write what the guest prints to standard output");
         }
+        Stop::PageLost => anyhow::bail!(
+            "A page of the snapshot that the machine went on from can no longer be read: the file was made shorter, or \
+             its disk fails. It must stay as it is while the machine runs"
+        ),
         Stop::Signal(signal) => {
             emulate_default_handler(signal).context("Cannot end as the signal asks")?;
             End::Left
@@ -233,6 +250,7 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
 /// The course of a session: one machine after the other.
 struct Course {
     config: Config,
+    snapshots: Option<PathBuf>,
     reboots: bool,
     seen: Seen,
     line: Arc<Line>,
@@ -302,7 +320,12 @@ impl Course {
         }
     }
 
-    fn run_one(&self, vm: Vm) -> Result<Ending, VmError> {
+    fn run_one(&self, mut vm: Vm) -> Result<Ending, VmError> {
+        if let Some(directory) = self.snapshots.clone() {
+            let told: Told =
+                Box::new(|file, saved| tell_saved(file, &saved.as_ref().copied().map_err(Refused::because)));
+            vm.set_place(Place { directory, told });
+        }
         self.line.connect(vm.serial_input());
         self.machine.connect(vm.handle(), vm.snapshots());
         let observer = vm.observer();
@@ -311,6 +334,7 @@ impl Course {
         self.machine.disconnect();
         let (ending, statistics) = result?;
         self.report.add(&statistics);
+        self.report.note_first_turn(observer.first_turn());
         self.watch.look(|| vec![Observed::machine(observer, self.watch.symbols.clone())]);
         Ok(ending)
     }
@@ -335,6 +359,7 @@ struct Desk<'a> {
     happened: Receiver<Event>,
     machine: Arc<Machine>,
     control: &'a Control,
+    snapshots: Option<PathBuf>,
 }
 
 impl Desk<'_> {
@@ -368,7 +393,7 @@ impl Desk<'_> {
     }
 
     fn answer(&self, event: console::Event) -> Option<Stop> {
-        use console::Event::{Command, OutputFailed, Signal};
+        use console::Event::{Command, OutputFailed, PageLost, Signal};
         match event {
             Command(keys::Command::Leave) => Some(Stop::Left),
             Command(keys::Command::Help) => {
@@ -379,7 +404,12 @@ impl Desk<'_> {
                 self.toggle();
                 None
             }
+            Command(keys::Command::Save) => {
+                self.save();
+                None
+            }
             OutputFailed(error) => Some(Stop::OutputFailed(error)),
+            PageLost => Some(Stop::PageLost),
             Signal(SIGTSTP) => {
                 self.stop_process();
                 None
@@ -403,6 +433,21 @@ impl Desk<'_> {
         }
     }
 
+    /// Has the machine saved to a new file, while the console goes on.
+    fn save(&self) {
+        let Some(directory) = &self.snapshots else {
+            eprint!("\r\nmyvmm: There is nowhere to save to; start with --snapshots DIRECTORY.\r\n");
+            return;
+        };
+        let name = |number: u32| directory.join(format!("{}-{number}.snap", self.control.vm.name));
+        let file = (1..).map(name).find(|file| file.symlink_metadata().is_err());
+        let (Some(file), machine) = (file, Arc::clone(&self.machine)) else { return };
+        let save = move || tell_saved(&file, &machine.save(&file, &Form::Mapped));
+        if let Err(error) = thread::Builder::new().name("save".into()).spawn(save) {
+            eprint!("\r\nmyvmm: Cannot start a thread to save the machine: {}\r\n", exit::words(&error));
+        }
+    }
+
     /// Stops as other programs do; the system sends SIGCONT when it goes on.
     fn stop_process(&self) {
         self.console.give_terminal_back();
@@ -418,6 +463,18 @@ impl Desk<'_> {
                 return;
             }
         }
+    }
+}
+
+/// Says what came of saving the machine.
+fn tell_saved(file: &Path, result: &Result<Saved, Refused>) {
+    match result {
+        Ok(Saved { pause, .. }) => eprint!(
+            "\r\nmyvmm: Saved to {}; the guest stood still for {:.1} ms.\r\n",
+            file.display(),
+            pause.as_secs_f64() * 1e3
+        ),
+        Err(error) => eprint!("\r\nmyvmm: Not saved to {}: {error}\r\n", file.display()),
     }
 }
 

@@ -5,10 +5,10 @@ mod host;
 
 use std::process::Child;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host::pty::{Pty, wait};
-use host::{myvmm, text};
+use host::{guest, myvmm, text};
 use image::{Flavour, Request, Silent};
 
 /// Several times what an interpreted boot takes on a slow and busy host.
@@ -89,6 +89,44 @@ fn the_machine_shows_itself_with_the_usual_engine() {
 #[test]
 fn the_machine_shows_itself_interpreted() {
     the_machine_shows_itself("interp");
+}
+
+/// A line for a shell that makes a program of `bytes` as /tmp/`name`.
+fn making(name: &str, bytes: &[u8]) -> String {
+    let octal: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    format!("printf '{octal}' > /tmp/{name}; chmod +x /tmp/{name}\n")
+}
+
+#[test]
+fn a_program_in_the_guest_has_the_machine_saved_where_the_user_allows_it() {
+    prepare();
+    let directory = tempfile::tempdir().unwrap();
+    let good = making("good", &guest::asking_program("own.snap"));
+    let bad = making("bad", &guest::asking_program("../own.snap"));
+    let script = format!(
+        "{good}{bad}/tmp/bad; echo \"bad $?\"; /tmp/good; echo \"good $?\"\n\
+         echo \"time $(cat /sys/class/rtc/rtc0/since_epoch)\""
+    );
+    let run = |arguments: &[&std::ffi::OsStr]| {
+        let output = myvmm(["debian", "--mem", "128M", "--net", "none"]).args(arguments).output().unwrap();
+        text(&output.stdout)
+    };
+    let shown = run(&["--run".as_ref(), script.as_ref()]);
+    // It is an illegal instruction.
+    assert!(shown.contains("bad 132") && shown.contains("good 132"), "{shown}");
+    let shown = run(&["--run".as_ref(), script.as_ref(), "--snapshots".as_ref(), directory.path().as_ref()]);
+    // 256 - EINVAL.
+    assert!(shown.contains("bad 234") && shown.contains("good 0"), "{shown}");
+    // The guest's clock chip shows the host's time, however long nobody ran the guest.
+    std::thread::sleep(Duration::from_secs(2));
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    let mut again = myvmm(["run", "--net", "none", "--restore"]);
+    let output = again.arg(directory.path().join("own.snap")).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("good 1") && !shown.contains("bad"), "{shown}{}", text(&output.stderr));
+    let time = shown.lines().find_map(|line| line.strip_prefix("time ")?.trim().parse().ok());
+    assert!(time.is_some_and(|time| (before..=now()).contains(&time)), "{before} {shown}");
 }
 
 /// A person at a terminal with the guest on it.

@@ -3,9 +3,10 @@
 
 mod host;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use host::{myvmm, text};
 
@@ -52,6 +53,44 @@ dmesg
 cat /proc/interrupts
 head -c 8 /dev/random | md5sum
 "#;
+
+/// What a machine in slices prints, with the snapshots that were taken of it meanwhile.
+fn run_and_save(directory: &Path, snapshots: usize) -> (String, Vec<PathBuf>) {
+    let mut machine = myvmm(["debian", "--name", "sliced", "--smp", "2", "--schedule", "slices"]);
+    machine.args(["--mem", "128M", "--run", REPEATED, "--snapshots"]).arg(directory);
+    let machine = machine.env("XDG_RUNTIME_DIR", directory).spawn().unwrap();
+    let ended = thread::spawn(move || machine.wait_with_output().unwrap());
+    let mut files = Vec::new();
+    while files.len() < snapshots && !ended.is_finished() {
+        // No moment is better than another.
+        thread::sleep(Duration::from_millis(700));
+        let file = directory.join(format!("{}.snap", files.len()));
+        let mut save = myvmm(["snapshot", "sliced"]);
+        // It may not listen yet, or no longer.
+        if save.arg(&file).env("XDG_RUNTIME_DIR", directory).output().unwrap().status.success() {
+            files.push(file);
+        }
+    }
+    let output = ended.join().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    (text(&output.stdout), files)
+}
+
+#[test]
+fn in_slices_snapshots_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (alone, _) = run_and_save(directory.path(), 0);
+    let (saved, files) = run_and_save(directory.path(), 4);
+    assert_eq!(alone, saved);
+    assert!(files.len() >= 2, "{files:?}");
+    for (file, engine) in files.iter().zip(["auto", "interp", "jit", "auto"]) {
+        let mut again =
+            myvmm(["run", "--schedule", "slices", "--engine", engine, "--net", "none", "--restore"]);
+        let output = again.arg(file).output().unwrap();
+        let rest = text(&output.stdout);
+        assert!(!rest.is_empty() && alone.ends_with(&rest), "{engine}:\n{rest}\n{}", text(&output.stderr));
+    }
+}
 
 #[test]
 fn in_slices_every_run_is_like_the_other() {

@@ -13,14 +13,17 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use host::guest::{self, Guest};
-use host::{myvmm, text};
+use host::{myvmm, run_with_input, text};
+use runtime::backend::disk::{Format, Image, SharedDisk};
 use runtime::device::uart::SerialInput;
 use runtime::drive::Schedule;
 use runtime::machine::Ending;
 use runtime::observe::Watching;
 use runtime::vcpu::Engine;
+use runtime::vm::requests::Place;
 use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
 use runtime::vm::{Config, Handle, Vm};
+use translator::model::PROGRAM_MIPS64R2;
 
 const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -84,6 +87,19 @@ impl Running {
 
     fn boot(guest: &Guest, engine: Engine) -> Self {
         let running = Self::new(|output| Vm::build(&config(guest.path(), engine), output).unwrap());
+        running.expect(guest::GREETING);
+        running
+    }
+
+    /// As [`Running::boot`], with a guest that may have its machine saved in `directory`.
+    fn boot_in(guest: &Guest, config: &Config, directory: &Path) -> Self {
+        let place = Place { directory: directory.to_owned(), told: Box::new(|_, _| ()) };
+        let config = Config { kernel: guest.path().into(), model: &PROGRAM_MIPS64R2, ..config.clone() };
+        let running = Self::new(|output| {
+            let mut vm = Vm::build(&config, output).unwrap();
+            vm.set_place(place);
+            vm
+        });
         running.expect(guest::GREETING);
         running
     }
@@ -164,6 +180,110 @@ fn incremental_snapshots_stand_on_their_parents() {
     let output = myvmm(["run", "--restore"]).arg(at("2")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("is another snapshot than it was"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_guest_has_its_machine_saved() {
+    let guest = Guest::monitor();
+    let slices = Schedule::Slices(std::num::NonZeroU64::new(1000).unwrap());
+    for (engine, schedule) in
+        [(Engine::Interpreter, Schedule::Threads), (Engine::Jit, Schedule::Threads), (Engine::Jit, slices)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(guest::SAVED);
+        let config = Config { schedule, ..config(Path::new("none"), engine) };
+        let first = Running::boot_in(&guest, &config, directory.path());
+        first.input.push(&[guest::SAVE]).unwrap();
+        // It is the one that asked, and the other is the one that was saved.
+        first.expect("0");
+        let second = Running::restore(&file, engine);
+        second.expect("1");
+        second.quit();
+        // What it made it may replace.
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+        first.talk("x");
+        first.input.push(&[guest::SAVE]).unwrap();
+        first.expect("0");
+        assert!(fs::metadata(&file).unwrap().modified().unwrap() > before);
+        first.quit();
+        // What was there before it may not: EEXIST, negated, is shown as 17 characters below zero.
+        let other = Running::boot_in(&guest, &config, directory.path());
+        other.input.push(&[guest::SAVE]).unwrap();
+        other.expect("\x1f");
+        other.quit();
+    }
+}
+
+#[test]
+fn a_machine_goes_on_under_any_schedule() {
+    let directory = tempfile::tempdir().unwrap();
+    let guest = Guest::monitor();
+    let slices = |count| Schedule::Slices(std::num::NonZeroU64::new(count).unwrap());
+    let schedules = [Schedule::Threads, slices(1000), slices(50_000)];
+    for (from, to) in schedules.into_iter().flat_map(|from| schedules.map(|to| (from, to))) {
+        let with = |schedule| Config { schedule, ..config(guest.path(), Engine::Auto) };
+        let file = directory.path().join("a.snap");
+        let first = Running::new(|output| Vm::build(&with(from), output).unwrap());
+        first.expect(guest::GREETING);
+        first.talk("abc");
+        first.snapshots.save(&file, &Form::Mapped).unwrap();
+        let lived = Opened::new(&file).unwrap().state.elapsed;
+        let second = Running::new(|output| Vm::restore(&with(to), &file, output).unwrap());
+        second.talk("xyz");
+        second.snapshots.save(&file, &Form::Mapped).unwrap();
+        let state = Opened::new(&file).unwrap().state;
+        // Its clock went on from there: by less than a minute, whichever clock it is.
+        assert!((lived..lived + 60_000_000_000).contains(&state.elapsed), "{lived} {}", state.elapsed);
+        first.quit();
+        second.power_off();
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_cut_under_a_machine_ends_it_with_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.snap");
+    fs::write(&file, sample(&Form::Mapped)).unwrap();
+    let mut command = myvmm(["run", "--net", "none", "--restore"]);
+    let mut child = command.arg(&file).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    input.write_all(b"x").unwrap();
+    let mut printed = [0];
+    io::Read::read_exact(&mut output, &mut printed).unwrap();
+    assert_eq!(&printed, b"x");
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(4096).unwrap();
+    // The guest writes to memory.
+    input.write_all(&[guest::SAVE]).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(text(&ended.stderr).contains("can no longer be read"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn a_machine_finds_its_disks_again_if_they_are_as_they_were() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, disk) = (directory.path().join("a.snap"), directory.path().join("disk.img"));
+    fs::write(&disk, [7; 8192]).unwrap();
+    let image = Image { file: disk.clone(), format: Some(Format::Raw), read_only: false, snapshot: false };
+    let guest = Guest::monitor();
+    let config =
+        Config { disks: vec![SharedDisk::open(&image).unwrap()], ..config(guest.path(), Engine::Auto) };
+    let first = Running::new(|output| Vm::build(&config, output).unwrap());
+    first.expect(guest::GREETING);
+    first.snapshots.save(&file, &Form::Mapped).unwrap();
+    first.quit();
+    drop(config);
+    let restore = || run_with_input(myvmm(["run", "--restore", file.to_str().unwrap()]), &[guest::POWER_OFF]);
+    let output = restore();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fs::write(&disk, [8; 8192]).unwrap();
+    let changed = text(&restore().stderr);
+    assert!(changed.contains("disk.img has changed since") && changed.contains("put back"), "{changed}");
+    fs::remove_file(&disk).unwrap();
+    let gone = restore();
+    assert_eq!(gone.status.code(), Some(2));
+    assert!(text(&gone.stderr).contains("disk.img: No such file"), "{}", text(&gone.stderr));
 }
 
 /// A snapshot of a machine with little in it.

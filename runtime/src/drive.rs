@@ -16,6 +16,7 @@ use crate::machine::{Control, Ending, NANOSECONDS_PER_TICK};
 use crate::pause::Pausable;
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
+use crate::vm::requests::{Request, Requests};
 
 /// Which host threads the vCPUs of a machine run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +39,10 @@ pub fn threads(
     control: &Arc<Control>,
     vcpus: Arc<Pausable<Vcpu>>,
     engine: Engine,
+    requests: Arc<Requests>,
 ) -> Result<Vec<Statistics>, VmError> {
     on_threads(control, (0..vcpus.count()).collect(), move |number| {
-        run(&vcpus, number, engine);
+        run(&vcpus, number, engine, &requests);
         vcpus.member(number).take_statistics()
     })
 }
@@ -96,26 +98,49 @@ fn words(payload: &(dyn Any + Send)) -> String {
 }
 
 /// Runs one vCPU until the machine ends.
-fn run(vcpus: &Pausable<Vcpu>, number: usize, engine: Engine) {
+fn run(vcpus: &Pausable<Vcpu>, number: usize, engine: Engine, requests: &Requests) {
     while let Some(vcpu) = vcpus.enter(number) {
         let control = Arc::clone(&vcpu.machine.control);
-        if !run_until_called(vcpus, vcpu, engine) {
-            control.doorbell(number).stand_by();
+        match run_until_called(vcpus, vcpu, engine, requests) {
+            Rest::Called => {}
+            Rest::Idle => control.doorbell(number).stand_by(),
+            Rest::Asks(request) => {
+                let answer = requests.fulfil(&request);
+                Requests::answer(&mut vcpus.member(number), answer);
+            }
         }
     }
 }
 
-/// Runs a vCPU until it is called; says whether it had something to run.
-fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engine: Engine) -> bool {
+/// Why a vCPU does not run.
+enum Rest {
+    /// Someone wants it to stand still.
+    Called,
+    /// It was not started yet.
+    Idle,
+    /// Its guest asks for something that is done while it does not run.
+    Asks(Request),
+}
+
+/// Runs a vCPU until it rests.
+fn run_until_called(
+    vcpus: &Pausable<Vcpu>,
+    mut vcpu: MutexGuard<'_, Vcpu>,
+    engine: Engine,
+    requests: &Requests,
+) -> Rest {
     let control = Arc::clone(&vcpu.machine.control);
     vcpu.set_alarm_clock();
+    // WAIT may always be over.
+    vcpu.waits = false;
     while !vcpus.is_called(vcpu.number) {
         if let Some(order) = control.take_order(vcpu.number) {
             vcpu.obey(order);
         }
         if !vcpu.is_started() {
-            return false;
+            return Rest::Idle;
         }
+        vcpu.machine.note_turn();
         match vcpu.run(engine, TURN) {
             Outcome::Halted => control.end(Ending::PowerOff),
             Outcome::Wait => {
@@ -123,30 +148,47 @@ fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engi
                     vcpu.sleep();
                 }
             }
-            Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+            Outcome::Hypercall(code) => {
+                if let Some(request) = requests.read(&mut vcpu, code) {
+                    return Rest::Asks(request);
+                }
+            }
+            Outcome::Budget | Outcome::Attention => {}
             // The guest has handlers of its own.
             Outcome::SystemCall | Outcome::Exception(_) => {}
         }
     }
-    true
+    Rest::Called
 }
 
-/// Runs all vCPUs on one thread, in turns of `slice` instructions, until the machine ends. The tick that
-/// they are at is kept in `time`. Gives what each did.
+/// How the vCPUs of a machine take their turns.
+#[derive(Clone)]
+pub struct Rules {
+    /// The machine's switches.
+    pub control: Arc<Control>,
+    /// What runs guest code.
+    pub engine: Engine,
+    /// The instructions of a turn.
+    pub slice: NonZeroU64,
+    /// The tick that all vCPUs are at; it is kept here for others to see.
+    pub time: Arc<AtomicU64>,
+    /// Who answers the guest's requests; meanwhile time stands still.
+    pub requests: Arc<Requests>,
+}
+
+/// Runs all vCPUs on one thread in turns until the machine ends. Gives what each did.
 ///
 /// # Errors
 /// As [`threads`].
-pub fn slices(
-    control: &Arc<Control>,
-    vcpus: Arc<Pausable<Vcpu>>,
-    engine: Engine,
-    slice: NonZeroU64,
-    time: Arc<AtomicU64>,
-) -> Result<Vec<Statistics>, VmError> {
-    let switches = Arc::clone(control);
+pub fn slices(vcpus: Arc<Pausable<Vcpu>>, rules: Rules) -> Result<Vec<Statistics>, VmError> {
+    let control = &Arc::clone(&rules.control);
     let play = move |()| {
         while let Some(first) = vcpus.enter(0) {
-            Round::new(&switches, &vcpus, first, &time).run(engine, slice.get());
+            let asked = Round::new(&rules, &vcpus, first).run();
+            if let Some((number, request)) = asked {
+                let answer = rules.requests.fulfil(&request);
+                Requests::answer(&mut vcpus.member(number), answer);
+            }
         }
         (0..vcpus.count()).map(|number| vcpus.member(number).take_statistics()).collect()
     };
@@ -156,90 +198,108 @@ pub fn slices(
 /// A vCPU that has its turns.
 struct Player<'a> {
     vcpu: MutexGuard<'a, Vcpu>,
-    /// Whether it waits for an interrupt.
-    waits: bool,
 }
 
 impl Player<'_> {
     /// Whether it has something to do.
     fn is_ready(&mut self, control: &Control) -> bool {
-        if self.waits || !self.vcpu.is_started() {
+        if self.vcpu.waits || !self.vcpu.is_started() {
             self.vcpu.silence();
         }
         self.obey(control);
-        self.waits = self.waits && !self.vcpu.is_wakeable();
-        self.vcpu.is_started() && !self.waits
+        self.vcpu.waits = self.vcpu.waits && !self.vcpu.is_wakeable();
+        self.vcpu.is_started() && !self.vcpu.waits
     }
 
     /// Does what it was told, if anything.
     fn obey(&mut self, control: &Control) {
         if let Some(order) = control.take_order(self.vcpu.number) {
             self.vcpu.obey(order);
-            self.waits = false;
+            self.vcpu.waits = false;
         }
     }
 
-    /// Runs `slice` instructions, or less if it waits or stops, or the machine is called.
-    fn play(&mut self, control: &Control, engine: Engine, slice: u64) {
-        let end = self.vcpu.ticks() + slice;
-        while !self.waits && self.vcpu.is_started() && control.ending().is_none() {
+    /// Runs the instructions of a turn, or less if it waits, stops or asks for something, or the machine is called.
+    fn play(&mut self, rules: &Rules) -> Option<Request> {
+        let control = &rules.control;
+        let end = self.vcpu.ticks() + rules.slice.get();
+        while !self.vcpu.waits && self.vcpu.is_started() && control.ending().is_none() {
             let left = end.saturating_sub(self.vcpu.ticks());
             if left == 0 {
-                return;
+                return None;
             }
-            match self.vcpu.run(engine, left) {
+            self.vcpu.machine.note_turn();
+            match self.vcpu.run(rules.engine, left) {
                 Outcome::Halted => control.end(Ending::PowerOff),
-                Outcome::Wait => self.waits = true,
-                Outcome::Budget | Outcome::Attention | Outcome::Hypercall(_) => {}
+                Outcome::Wait => self.vcpu.waits = true,
+                Outcome::Hypercall(code) => {
+                    if let Some(request) = rules.requests.read(&mut self.vcpu, code) {
+                        return Some(request);
+                    }
+                }
+                Outcome::Budget | Outcome::Attention => {}
                 // The guest has handlers of its own.
                 Outcome::SystemCall | Outcome::Exception(_) => {}
             }
             self.obey(control);
         }
+        None
     }
+}
+
+/// What came of a round of turns.
+enum Played {
+    /// No vCPU had anything to do.
+    None,
+    /// At least one had its turn.
+    Some,
+    /// The vCPU of this number asks for something.
+    Asked(usize, Request),
 }
 
 /// All vCPUs of a machine in their turns, until they are called.
 struct Round<'a> {
-    control: &'a Control,
+    rules: &'a Rules,
     players: Vec<Player<'a>>,
-    /// The tick that all are at; only this thread changes it.
-    time: &'a AtomicU64,
 }
 
 impl<'a> Round<'a> {
     /// `first` was entered. The others need not be: whoever wants them to stand still waits for it.
-    fn new(
-        control: &'a Control,
-        vcpus: &'a Pausable<Vcpu>,
-        first: MutexGuard<'a, Vcpu>,
-        time: &'a AtomicU64,
-    ) -> Self {
+    fn new(rules: &'a Rules, vcpus: &'a Pausable<Vcpu>, first: MutexGuard<'a, Vcpu>) -> Self {
         let others = (1..vcpus.count()).map(|number| vcpus.member(number));
         let vcpus = std::iter::once(first).chain(others);
-        let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu, waits: false }).collect();
+        let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu }).collect();
         let latest = players.iter().map(|player| player.vcpu.ticks()).max().unwrap_or(0);
-        time.store(latest, Ordering::Relaxed);
-        Self { control, players, time }
+        rules.time.store(latest, Ordering::Relaxed);
+        Self { rules, players }
     }
 
-    fn run(&mut self, engine: Engine, slice: u64) {
-        while !self.control.is_paused() && self.control.ending().is_none() {
-            if !self.play(engine, slice) {
-                self.rest();
+    /// Gives the request that a guest makes, with the number of its vCPU; none if the machine is called.
+    fn run(&mut self) -> Option<(usize, Request)> {
+        let control = &self.rules.control;
+        while !control.is_paused() && control.ending().is_none() {
+            match self.play() {
+                Played::Asked(number, request) => return Some((number, request)),
+                Played::Some => {}
+                Played::None => self.rest(),
             }
         }
+        None
     }
 
-    /// Gives each vCPU that has something to do its turn. Says whether there was one.
-    fn play(&mut self, engine: Engine, slice: u64) -> bool {
-        let mut played = false;
-        for player in &mut self.players {
-            player.vcpu.pass_time(self.time.load(Ordering::Relaxed));
-            if player.is_ready(self.control) {
-                player.play(self.control, engine, slice);
-                self.time.store(player.vcpu.ticks(), Ordering::Relaxed);
-                played = true;
+    /// Gives each vCPU that has something to do its turn, until one asks for something.
+    fn play(&mut self) -> Played {
+        let Rules { control, time, .. } = self.rules;
+        let mut played = Played::None;
+        for (number, player) in self.players.iter_mut().enumerate() {
+            player.vcpu.pass_time(time.load(Ordering::Relaxed));
+            if player.is_ready(control) {
+                let asked = player.play(self.rules);
+                time.store(player.vcpu.ticks(), Ordering::Relaxed);
+                if let Some(request) = asked {
+                    return Played::Asked(number, request);
+                }
+                played = Played::Some;
             }
         }
         played
@@ -247,19 +307,20 @@ impl<'a> Round<'a> {
 
     /// Lets time pass until the first timer of a vCPU is due or something comes from outside.
     fn rest(&self) {
-        let now = self.time.load(Ordering::Relaxed);
-        let waiting = self.players.iter().filter(|player| player.waits);
+        let Rules { control, time, .. } = self.rules;
+        let now = time.load(Ordering::Relaxed);
+        let waiting = self.players.iter().filter(|player| player.vcpu.waits);
         let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
         let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
         let begin = Instant::now();
-        let rung = self.control.sleep(limit);
+        let rung = control.sleep(limit);
         let passed = now + begin.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK;
         let then = match next {
             Some(next) if rung => passed.min(next),
             Some(next) => next,
             None => passed,
         };
-        self.time.store(then.max(now), Ordering::Relaxed);
+        time.store(then.max(now), Ordering::Relaxed);
     }
 }
 

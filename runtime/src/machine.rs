@@ -1,8 +1,8 @@
 //! What the vCPUs of one machine share: memory, bus, code cache, clock, and how to wake each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use translator::addr::Pa;
@@ -264,6 +264,7 @@ pub struct Machine {
     watch: Stopwatch,
     /// What Count is ahead of the clock on the vCPUs that agree about it.
     count_offset: AtomicU32,
+    first_turn: OnceLock<Instant>,
 }
 
 impl Machine {
@@ -323,7 +324,18 @@ impl Machine {
             trace: None,
             watch: Stopwatch::start(),
             count_offset: AtomicU32::new(0),
+            first_turn: OnceLock::new(),
         })
+    }
+
+    /// Notes that a vCPU is about to run guest code.
+    pub(crate) fn note_turn(&self) {
+        self.first_turn.get_or_init(Instant::now);
+    }
+
+    /// When a vCPU first ran guest code, if one has.
+    pub(crate) fn first_turn(&self) -> Option<Instant> {
+        self.first_turn.get().copied()
     }
 
     /// The machine with its events written to `trace`.
@@ -398,7 +410,7 @@ impl Machine {
         self.watch.set(nanoseconds);
     }
 
-    /// How long the machine has run, by the host's clock.
+    /// How long the machine has run.
     pub fn run_time(&self) -> Duration {
         self.watch.elapsed()
     }

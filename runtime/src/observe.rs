@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, Key};
@@ -84,6 +85,11 @@ impl Observer {
     /// A view of `machine`.
     pub fn new(machine: Arc<Machine>) -> Self {
         Self { machine }
+    }
+
+    /// When the machine's first guest instruction ran, if one has.
+    pub fn first_turn(&self) -> Option<Instant> {
+        self.machine.first_turn()
     }
 
     /// The `count` blocks that were entered most often, the first the hottest, also if they have been

@@ -2,6 +2,7 @@
 //! command line uses and what other programs can embed.
 
 pub mod moving;
+pub mod requests;
 pub mod snapshots;
 
 use std::io::Write;
@@ -16,6 +17,7 @@ use translator::isa::text::Names;
 use translator::mode::Mode;
 use translator::model::Model;
 
+use self::requests::{Place, Requests};
 use self::snapshots::{Opened, RestoreError, Snapshots};
 use crate::backend::disk::SharedDisk;
 use crate::backend::net::Card;
@@ -124,6 +126,7 @@ pub struct Vm {
     serial_input: SerialInput,
     symbols: Symbols,
     snapshots: Snapshots,
+    place: Option<Place>,
 }
 
 /// A machine whose memory is still empty.
@@ -164,7 +167,9 @@ impl Vm {
     /// Refuses sizes that the board cannot have and files that are no kernel for it, and reports a
     /// host without memory or threads.
     pub fn build(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        let assembly = Assembly::new(config, output)?;
+        // What is random differs from run to run.
+        let entropy = config.schedule == Schedule::Threads;
+        let assembly = Assembly::new(config, entropy, output)?;
         let boot = load_kernel(config, &assembly.board, &assembly.ram)?;
         let vm = assembly.finish(config, boot.symbols.clone())?;
         vm.set_boot_state(&boot);
@@ -183,14 +188,15 @@ impl Vm {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
         let config = Config { ram: opened.state.ram, vcpus: opened.state.orders.len(), ..config.clone() };
-        let vm = Self::blank(&config, output)?;
+        opened.check_cards(config.cards.len()).map_err(failed)?;
+        let vm = Self::blank(&config, opened.state.entropy, output)?;
         vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
     }
 
-    /// Builds a machine whose memory is empty.
-    fn blank(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
-        Assembly::new(config, output)?.finish(config, Symbols::default())
+    /// Builds a machine whose memory is empty, with or without a source of random bytes.
+    fn blank(config: &Config, entropy: bool, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        Assembly::new(config, entropy, output)?.finish(config, Symbols::default())
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
@@ -231,29 +237,38 @@ impl Vm {
         self.snapshots.clone()
     }
 
+    /// Lets the guest have its machine saved in `place`. The machine's model must know HYPCALL.
+    pub fn set_place(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
     /// Runs the machine until it ends. Gives the reason and what each vCPU did.
     ///
     /// # Errors
     /// Fails if the host starts no threads, or if a bug ends one; the machine has then ended.
     pub fn run(self) -> Result<(Ending, Vec<Statistics>), VmError> {
-        let Self { handle, engine, schedule, time, .. } = self;
+        let Self { handle, engine, schedule, time, snapshots, place, .. } = self;
         let control = Arc::clone(&handle.machine.control);
+        let requests = Arc::new(Requests::new(snapshots, place));
         let statistics = match schedule {
-            Schedule::Threads => drive::threads(&control, handle.vcpus, engine)?,
-            Schedule::Slices(slice) => drive::slices(&control, handle.vcpus, engine, slice, time)?,
+            Schedule::Threads => drive::threads(&control, handle.vcpus, engine, requests)?,
+            Schedule::Slices(slice) => drive::slices(
+                handle.vcpus,
+                drive::Rules { control: Arc::clone(&control), engine, slice, time, requests },
+            )?,
         };
         Ok((control.ending().unwrap_or(Ending::Quit), statistics))
     }
 }
 
 impl Assembly {
-    fn new(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+    fn new(config: &Config, entropy: bool, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
         let sliced = config.schedule != Schedule::Threads;
         let control =
             if sliced { Control::with_one_thread(config.vcpus) } else { Control::new(config.vcpus) };
         let time = Arc::<AtomicU64>::default();
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
-        let devices = virtio_devices(config).map_err(VmError::Network)?;
+        let devices = virtio_devices(config, entropy).map_err(VmError::Network)?;
         let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
         let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
         let dma = Dma::new(Arc::clone(&ram));
@@ -295,7 +310,7 @@ impl Assembly {
         let handle = Handle::new(Arc::clone(&machine));
         let snapshots = Snapshots::new(machine, Arc::clone(&handle.vcpus), devices, config.disks.clone());
         let (engine, schedule, serial_input) = (config.engine, config.schedule, board.serial_input);
-        Ok(Vm { handle, engine, schedule, time, serial_input, symbols, snapshots })
+        Ok(Vm { handle, engine, schedule, time, serial_input, symbols, snapshots, place: None })
     }
 }
 
@@ -367,7 +382,7 @@ impl Handle {
 }
 
 /// The virtio devices in the order of their slots. Linux names them in that order.
-fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>> {
+fn virtio_devices(config: &Config, entropy: bool) -> std::io::Result<Vec<Box<dyn VirtioDevice>>> {
     let disks = config.disks.iter().enumerate().map(|(number, disk)| {
         let name = format!("myvmm-disk{number}");
         Box::new(Block::new(disk.clone(), &name)) as Box<dyn VirtioDevice>
@@ -377,8 +392,7 @@ fn virtio_devices(config: &Config) -> std::io::Result<Vec<Box<dyn VirtioDevice>>
         let mac = card.mac.unwrap_or_else(|| card.link.default_mac(&config.name, number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
     }
-    // What is random differs from run to run.
-    if config.schedule == Schedule::Threads {
+    if entropy {
         devices.push(Box::new(Entropy));
     }
     Ok(devices)
@@ -418,5 +432,7 @@ fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmErro
     Ok(boot)
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -86,6 +86,7 @@ impl Debian {
             login.forward(&mut config.cards)?;
             eprintln!("myvmm: Once the guest is up, log in by: {login}");
         }
+        self.machine.complete(&mut config)?;
         let (watch, watching) = self.machine.watch.open(config.engine)?;
         config.watching = watching;
         if std::io::stderr().is_terminal() && self.run.is_none() && self.machine.restore.is_none() {
@@ -95,8 +96,8 @@ impl Debian {
         self.machine.confine(&config, &address)?;
         // A script that reboots would run again and again.
         let reboots = !self.machine.no_reboot && self.run.is_none();
-        let origin = self.machine.restore.clone().into();
-        let closing = Session { address, config, origin, reboots, watch }.run()?;
+        let (origin, snapshots) = (self.machine.restore.clone().into(), self.machine.snapshots.clone());
+        let closing = Session { address, config, origin, snapshots, reboots, watch }.run()?;
         self.conclude(&closing)
     }
 

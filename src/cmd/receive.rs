@@ -122,7 +122,7 @@ impl Receive {
         self.sandbox.enter(&needs)?;
         let (watch, _) = WatchOptions::default().open(config.engine)?;
         let origin = Origin::Elsewhere(Box::new((shape, knock.welcome())));
-        let closing = Session { address, config, origin, reboots: false, watch }.run()?;
+        let closing = Session { address, config, origin, snapshots: None, reboots: false, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 

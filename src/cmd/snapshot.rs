@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::control::client::Client;
 use crate::control::directory::{Directory, name};
-use crate::exit;
+use crate::exit::{self, Refused};
 
-/// Until a large machine is written to a slow disk.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the machine may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is asked whether it is saved.
+const REST: Duration = Duration::from_millis(5);
 
 /// Save a running machine to a file, while it goes on; it must have been started with --snapshots, or --sandbox off
 #[derive(Debug, Args)]
@@ -46,7 +48,8 @@ impl Snapshot {
         let file = json!(std::path::absolute(&self.file)?);
         let arguments = Map::from_iter([("file".to_owned(), file), ("form".to_owned(), form)]);
         let mut client = Client::new(Directory::open()?.connect(&self.name)?, PATIENCE)?;
-        let saved = client.execute("x-myvmm-snapshot", &arguments)?;
+        client.execute("x-myvmm-snapshot", &arguments)?;
+        let saved = wait(&mut client)?;
         let milliseconds = |key: &str| saved[key].as_f64().unwrap_or_default() * 1e3;
         eprintln!(
             "{}: {} bytes; the guest stood still for {:.1} ms of {:.0} ms",
@@ -56,5 +59,20 @@ impl Snapshot {
             milliseconds("total-time")
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Waits until the machine is saved; gives what it says about it.
+fn wait(client: &mut Client) -> anyhow::Result<Value> {
+    loop {
+        let status = client.execute("x-myvmm-query-snapshot", &Map::new())?;
+        match status["status"].as_str() {
+            Some("active") => std::thread::sleep(REST),
+            Some("completed") => return Ok(status),
+            _ => {
+                let why = status["error-desc"].as_str().unwrap_or("the machine does not say why");
+                return Err(Refused(why.to_owned()).into());
+            }
+        }
     }
 }

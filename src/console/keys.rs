@@ -9,6 +9,7 @@ pub const HELP: &str = "\
 Keys on the console:
   Ctrl-A h       show these keys
   Ctrl-A p       pause the machine, or let it go on
+  Ctrl-A s       save a snapshot in the directory of --snapshots
   Ctrl-A x       leave: the machine ends at once
   Ctrl-A Ctrl-A  send one Ctrl-A to the guest
 ";
@@ -20,6 +21,8 @@ pub enum Command {
     Help,
     /// Pause the machine or let it go on.
     Pause,
+    /// Save the machine.
+    Save,
     /// End the machine.
     Leave,
 }
@@ -50,6 +53,7 @@ impl Keys {
             ESCAPE => Some(Key::Guest(ESCAPE)),
             b'h' | b'?' => Some(Key::Command(Command::Help)),
             b'p' => Some(Key::Command(Command::Pause)),
+            b's' => Some(Key::Command(Command::Save)),
             b'x' => Some(Key::Command(Command::Leave)),
             _ => None,
         }
@@ -64,14 +68,15 @@ mod tests {
     fn the_escape_key_changes_the_next_byte_only() {
         let mut keys = Keys::default();
         let read: Vec<Key> =
-            b"a\x01h\x01\x01x\x01p\x01qx\x01x".iter().filter_map(|byte| keys.next(*byte)).collect();
+            b"a\x01h\x01\x01x\x01p\x01qs\x01s\x01x".iter().filter_map(|byte| keys.next(*byte)).collect();
         let expected = [
             Key::Guest(b'a'),
             Key::Command(Command::Help),
             Key::Guest(ESCAPE),
             Key::Guest(b'x'),
             Key::Command(Command::Pause),
-            Key::Guest(b'x'),
+            Key::Guest(b's'),
+            Key::Command(Command::Save),
             Key::Command(Command::Leave),
         ];
         assert_eq!(read, expected);

@@ -29,6 +29,8 @@ pub enum Event {
     OutputFailed(io::Error),
     /// The process was sent this signal.
     Signal(i32),
+    /// The host cannot give a page of a mapped file any more.
+    PageLost,
 }
 
 /// The console. When it goes, the terminal is as it was.

@@ -1,10 +1,12 @@
 //! Signals from outside, as events: the terminal must be as it was before the process ends or stops. It must not know
 //! what they lead to.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::thread;
 
+use runtime::memory::report_lost_pages;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
@@ -29,6 +31,27 @@ where
             if events.send(Event::Signal(signal).into()).is_err() {
                 return;
             }
+        }
+    })?;
+    Ok(())
+}
+
+/// Reports to `events` if a thread of this process touches a page of a mapped file that the host cannot give any more.
+/// That thread stands still then.
+///
+/// # Errors
+/// Fails if the host refuses.
+pub fn watch_lost_pages<E>(events: Sender<E>) -> io::Result<()>
+where
+    E: From<Event> + Send + 'static,
+{
+    let (mut heard, told) = UnixStream::pair()?;
+    told.set_nonblocking(true)?;
+    report_lost_pages(told.into())?;
+    thread::Builder::new().name("lost pages".into()).spawn(move || {
+        if heard.read_exact(&mut [0]).is_ok() {
+            // Without a listener the process is about to end.
+            let _ = events.send(Event::PageLost.into());
         }
     })?;
     Ok(())

@@ -16,7 +16,7 @@ type Result = std::result::Result<Value, Failure>;
 type Body = fn(&Arc<Controlled>, Arguments) -> Result;
 
 /// Every command by its name: QEMU's with the meaning that they have there, and our own.
-const COMMANDS: [(&str, Body); 24] = [
+const COMMANDS: [(&str, Body); 25] = [
     ("cont", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(false)).map(done)),
     ("human-monitor-command", |_, _| Err(Failure::new("There is no human monitor; see query-commands"))),
     ("migrate", |vm, arguments| {
@@ -49,10 +49,11 @@ const COMMANDS: [(&str, Body); 24] = [
         let registers = vm.target.registers(cpu_index);
         registers.ok_or_else(|| Failure::new(format!("There is no vCPU {cpu_index}; see query-cpus-fast")))
     }),
+    ("x-myvmm-query-snapshot", |vm, arguments| none(arguments).map(|()| vm.target.snapshot_status())),
     ("x-myvmm-query-statistics", |vm, arguments| none(arguments).map(|()| vm.target.statistics())),
     ("x-myvmm-snapshot", |vm, arguments| {
         let Snapshot { file, form } = parse(arguments)?;
-        vm.target.snapshot(&file, &form)
+        vm.target.snapshot(&file, &form).map(done)
     }),
     // A client that has negotiated is told that it cannot again; it is here to be listed.
     ("qmp_capabilities", |_, _| Err(not_found("qmp_capabilities"))),

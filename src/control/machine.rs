@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 
 use runtime::backend::disk::SharedDisk;
 use runtime::migrate::{Connect, Departure, Outcome};
 use runtime::vm::moving::Leaving;
-use runtime::vm::snapshots::{Form, Snapshots};
+use runtime::vm::snapshots::{Form, Saved, Snapshots};
 use runtime::vm::{Config, Handle};
 use serde_json::{Value, json};
 use translator::cp0::Cp0;
@@ -19,6 +20,7 @@ use crate::observed::Observed;
 /// A machine.
 pub struct Machine {
     plug: Mutex<Plug>,
+    saving: Arc<Mutex<Saving>>,
     config: Config,
     quit: Box<dyn Fn() + Send + Sync>,
     moved: Box<dyn Fn() + Send + Sync>,
@@ -33,6 +35,34 @@ struct Plug {
     paused: bool,
 }
 
+/// The last snapshot that was asked for.
+#[derive(Default)]
+enum Saving {
+    /// None was.
+    #[default]
+    None,
+    /// It is being taken, on a thread of its own, so that other clients need not wait.
+    Active,
+    /// It was taken, or not.
+    Over(Result<Saved, Refused>),
+}
+
+impl Saving {
+    fn status(&self) -> Value {
+        match self {
+            Self::None => json!({ "status": "none" }),
+            Self::Active => json!({ "status": "active" }),
+            Self::Over(Ok(saved)) => json!({
+                "status": "completed",
+                "pause": saved.pause.as_secs_f64(),
+                "total-time": saved.took.as_secs_f64(),
+                "bytes": saved.bytes,
+            }),
+            Self::Over(Err(error)) => json!({ "status": "failed", "error-desc": error.to_string() }),
+        }
+    }
+}
+
 impl Machine {
     /// A machine like `config` that is yet to be built; `quit` ends the session, `moved` when the guest runs elsewhere.
     pub fn new(
@@ -40,7 +70,7 @@ impl Machine {
         quit: Box<dyn Fn() + Send + Sync>,
         moved: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { plug: Mutex::default(), config: config.clone(), quit, moved }
+        Self { plug: Mutex::default(), saving: Arc::default(), config: config.clone(), quit, moved }
     }
 
     /// The next machine, before it runs. If the one before was paused, this one is.
@@ -65,8 +95,20 @@ impl Machine {
         }
     }
 
+    /// Saves the machine that runs to `file`.
+    ///
+    /// # Errors
+    /// Fails if none runs, and for what keeps it from being saved.
+    pub fn save(&self, file: &Path, form: &Form) -> Result<Saved, Refused> {
+        self.snapshots()?.save(file, form).map_err(Refused::because)
+    }
+
+    fn snapshots(&self) -> Result<Snapshots, Refused> {
+        self.lock().snapshots.clone().ok_or_else(|| Refused("The machine is not yet there".into()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Plug> {
-        self.plug.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.plug)
     }
 
     fn current(&self) -> Option<Handle> {
@@ -151,19 +193,29 @@ impl Target for Machine {
         self.config.disks.iter().enumerate().map(disk).collect()
     }
 
-    fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure> {
-        let snapshots = self.lock().snapshots.clone();
-        let snapshots = snapshots.ok_or_else(|| Failure::new("The machine is not yet there"))?;
+    fn snapshot(&self, file: &Path, form: &Form) -> Result<(), Failure> {
         if !file.is_absolute() {
             return Err(Failure::new("The file must have an absolute name"));
         }
-        let saved =
-            snapshots.save(file, form).map_err(|error| Failure::new(Refused::because(error).to_string()))?;
-        Ok(json!({
-            "pause": saved.pause.as_secs_f64(),
-            "total-time": saved.took.as_secs_f64(),
-            "bytes": saved.bytes,
-        }))
+        let snapshots = self.snapshots().map_err(|error| Failure::new(error.to_string()))?;
+        let mut saving = lock(&self.saving);
+        if matches!(*saving, Saving::Active) {
+            return Err(Failure::new("The machine is being saved already; see x-myvmm-query-snapshot"));
+        }
+        let (shared, file, form) = (Arc::clone(&self.saving), file.to_owned(), form.clone());
+        let save = move || {
+            let result = snapshots.save(&file, &form).map_err(Refused::because);
+            *lock(&shared) = Saving::Over(result);
+        };
+        let started = Builder::new().name("save".into()).spawn(save);
+        started
+            .map_err(|error| Failure::new(format!("Cannot start a thread to save the machine: {error}")))?;
+        *saving = Saving::Active;
+        Ok(())
+    }
+
+    fn snapshot_status(&self) -> Value {
+        lock(&self.saving).status()
     }
 
     fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {
@@ -192,6 +244,10 @@ impl Target for Machine {
         })?;
         Ok(json!(Observed::machine(machine.observer(), None).hottest(count)))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A register: JSON's numbers have too few digits for some readers.

@@ -80,8 +80,12 @@ impl Target for Programs {
         json!([])
     }
 
-    fn snapshot(&self, _file: &Path, _form: &Form) -> Result<Value, Failure> {
+    fn snapshot(&self, _file: &Path, _form: &Form) -> Result<(), Failure> {
         Err(Failure::new("Programs are saved from inside, by SNAPSHOT"))
+    }
+
+    fn snapshot_status(&self) -> Value {
+        json!({ "status": "none" })
     }
 
     fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {

@@ -40,11 +40,13 @@ pub trait Target: Send + Sync {
     fn registers(&self, vcpu: usize) -> Option<Value>;
     /// Its disks.
     fn disks(&self) -> Value;
-    /// Saves it to a file while it goes on; gives what came of it.
+    /// Begins to save it to a file while it goes on.
     ///
     /// # Errors
-    /// Fails for what cannot be saved, and as the host does.
-    fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure>;
+    /// Fails for what cannot be saved, and while it is being saved already.
+    fn snapshot(&self, file: &Path, form: &Form) -> Result<(), Failure>;
+    /// What came of the last [`Target::snapshot`]: `status` is none, active, completed or failed.
+    fn snapshot_status(&self) -> Value;
     /// Moves it to the end of `way`, where it is called `name`, and returns when that is over. If it then runs there, it
     /// ends here.
     ///

@@ -245,6 +245,8 @@ fn wait(happened: &Receiver<Event>, control: Control) -> anyhow::Result<Option<V
                 // If it cannot stop, it goes on.
                 let _ = emulate_default_handler(SIGTSTP);
             }
+            // Programs map no files.
+            Ok(Event::Console(console::Event::PageLost)) => {}
             Ok(Event::Console(console::Event::Signal(signal))) => {
                 control.notices().publish(shutdown(false, "host-signal"));
                 drop(control);

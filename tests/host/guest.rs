@@ -22,8 +22,20 @@ pub const PANIC: u8 = b'p';
 /// Prints a panic as if quoted, then resets as Linux does when it is told to.
 pub const QUOTE: u8 = b'q';
 
+/// Asks the hypervisor to save the machine to [`SAVED`], and prints the answer, a digit.
+pub const SAVE: u8 = b'!';
+/// The name of the file that the kernel asks for.
+pub const SAVED: &str = "own.snap";
+
+/// Where a program for Linux is linked: at the same place in its page as in the file.
+const PROGRAM_BASE: u64 = 0x40_0000 + HEADERS;
+/// `hypcall 1`: save the machine to the file whose name $a0 points to.
+const HYPCALL_SNAPSHOT: u32 = 0x4200_0028 | 1 << 11;
+
 /// General registers by the use made of them.
 const ZERO: u32 = 0;
+const RESULT: u32 = 2;
+const ARGUMENT: u32 = 4;
 const SERIAL: u32 = 8;
 const POWER: u32 = 9;
 const VALUE: u32 = 10;
@@ -42,6 +54,12 @@ impl Code {
     fn device(&mut self, register: u32, page: u16) {
         self.immediate(0x0f, ZERO, register, 0xb000);
         self.immediate(0x0d, register, register, page.into());
+    }
+
+    /// Sets a register to an address below 2 GB, or in ckseg0 or ckseg1.
+    fn address(&mut self, register: u32, address: u32) {
+        self.immediate(0x0f, ZERO, register, (address >> 16) as i32);
+        self.immediate(0x0d, register, register, address as i32);
     }
 
     fn set(&mut self, register: u32, value: u8) {
@@ -121,20 +139,47 @@ fn monitor() -> Code {
         code.print("Kernel panic - not syncing: quoted\r\nreboot: Restarting system\r\n");
         code.power(4);
     });
+    code.on_key(SAVE, |code| {
+        code.address(ARGUMENT, 0x8018_0000);
+        for (offset, byte) in (0..).zip(SAVED.bytes().chain([0])) {
+            code.set(VALUE, byte);
+            code.store_byte(VALUE, ARGUMENT, offset);
+        }
+        code.0.push(HYPCALL_SNAPSHOT);
+        // addiu
+        code.immediate(0x09, RESULT, KEY, b'0'.into());
+    });
     code.store_byte(KEY, SERIAL, 0);
     code.branch_if_equal(ZERO, ZERO, wait);
     code
 }
 
-/// An ELF file with the given code.
-fn elf(code: &Code) -> Vec<u8> {
+/// A static program for 64-bit Linux that asks the hypervisor to save the machine to the file `name`, and ends with the
+/// answer as its status.
+pub fn asking_program(name: &str) -> Vec<u8> {
+    const EXIT: i32 = 5058;
+    let mut code = Code::default();
+    let text = PROGRAM_BASE as u32 + 6 * 4;
+    code.address(ARGUMENT, text);
+    code.0.push(HYPCALL_SNAPSHOT);
+    code.immediate(0x0c, RESULT, ARGUMENT, 0xff);
+    code.immediate(0x0d, ZERO, RESULT, EXIT);
+    // syscall
+    code.0.push(0x0c);
+    let name: Vec<u8> = name.bytes().chain([0; 4]).collect();
+    code.0.extend(name.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
+    elf(&code, PROGRAM_BASE)
+}
+
+/// An ELF file with the given code at `base`, where it begins.
+fn elf(code: &Code, base: u64) -> Vec<u8> {
     let size = code.0.len() as u64 * 4;
     let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     // An executable for MIPS64 release 2: entry, program header, no sections.
-    let header = [(2, 2), (8, 2), (1, 4), (BASE, 8), (64, 8), (0, 8), (0x8000_0000, 4)];
+    let header = [(2, 2), (8, 2), (1, 4), (base, 8), (64, 8), (0, 8), (0x8000_0000, 4)];
     let sizes = [64, 56, 1, 64, 0, 0].map(|value| (value, 2));
     // One segment: loaded, readable and executable.
-    let segment = [(1, 4), (5, 4), (HEADERS, 8), (BASE, 8), (BASE, 8), (size, 8), (size, 8), (8, 8)];
+    let segment = [(1, 4), (5, 4), (HEADERS, 8), (base, 8), (base, 8), (size, 8), (size, 8), (8, 8)];
     let words = code.0.iter().map(|word| (u64::from(*word), 4));
     let fields = header.into_iter().chain(sizes).chain(segment).chain(words);
     fields.for_each(|(value, width): (u64, usize)| bytes.extend(&value.to_le_bytes()[..width]));
@@ -160,7 +205,7 @@ impl Guest {
 
     fn write(code: &Code) -> Self {
         let mut file = NamedTempFile::new().unwrap();
-        file.write_all(&elf(code)).unwrap();
+        file.write_all(&elf(code, BASE)).unwrap();
         Self(file)
     }
 

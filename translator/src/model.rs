@@ -36,7 +36,7 @@ const fn word(value: u32) -> u64 {
 /// RI/XI (12); Config4 TLBINVF (IE = 2), KScratch 1 to 6 and 1024 TLB entries.
 pub static MIPS64R2: Model = Model { lacks: Classes::PAIRED.union(Classes::HYPERCALL), ..WIDE };
 
-/// [`MIPS64R2`] for bare programs, which may call the hypervisor.
+/// [`MIPS64R2`] for guests that may call the hypervisor.
 pub static PROGRAM_MIPS64R2: Model = WIDE;
 
 const WIDE: Model = Model {

@@ -2,12 +2,14 @@
 //! reads or writes.
 
 mod dma;
+mod lost;
 mod notices;
 mod pages;
 mod ram;
 mod watch;
 
 pub use dma::{Dma, OutsideRam, WriteNotice};
+pub use lost::report_lost_pages;
 pub use notices::Notices;
 pub use pages::PageFlags;
 pub use ram::{Direction, Ram, RamError};

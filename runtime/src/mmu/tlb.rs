@@ -196,6 +196,16 @@ impl Tlb {
         self.random
     }
 
+    /// The entry that [`Tlb::random`] gave last.
+    pub fn last_random(&self) -> usize {
+        self.random
+    }
+
+    /// Makes `index`, or the last entry if it is larger, the one that [`Tlb::random`] gave last.
+    pub fn set_last_random(&mut self, index: usize) {
+        self.random = index.min(self.entries.len() - 1);
+    }
+
     /// Invalidates every entry, or the non-global ones of one address space.
     pub fn invalidate(&mut self, asid: Option<u8>) {
         for index in 0..self.entries.len() {

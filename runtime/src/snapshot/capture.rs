@@ -1,17 +1,24 @@
 //! RAM as it was at one moment, while the guest goes on: a page that is about to change is copied first, the
-//! others are read where they are. It must not know what becomes of them.
+//! others are read where they are. What is kept of changed pages is bounded: whoever changes more waits until some have
+//! been read. It must not know what becomes of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use translator::addr::{PAGE_SIZE, Pa};
 
 use crate::memory::{PageKeeper, Ram};
 
+/// The most pages that are kept: 256 MB. A guest that changes more while it is saved becomes as slow as the host's disk.
+const MOST_COPIES: usize = 1 << 16;
+
 /// RAM at the moment at which the watch over its pages began.
 pub struct Capture {
     ram: Arc<Ram>,
     pages: Mutex<Pages>,
+    most: usize,
+    /// Told when there may be room for a copy again.
+    room: Condvar,
 }
 
 struct Pages {
@@ -19,13 +26,29 @@ struct Pages {
     taken: Vec<bool>,
     /// What changed pages held.
     copies: HashMap<u64, Box<[u8]>>,
+    /// Nothing is taken any more.
+    over: bool,
 }
 
 impl Capture {
     /// A capture of `ram`, which must be given to the watch before anything writes.
     pub fn new(ram: Arc<Ram>) -> Arc<Self> {
+        Self::with_room(ram, MOST_COPIES)
+    }
+
+    /// As [`Capture::new`], with room for `most` copies.
+    fn with_room(ram: Arc<Ram>, most: usize) -> Arc<Self> {
         let taken = vec![false; (ram.top() / PAGE_SIZE) as usize];
-        Arc::new(Self { ram, pages: Mutex::new(Pages { taken, copies: HashMap::new() }) })
+        let pages = Pages { taken, copies: HashMap::new(), over: false };
+        Arc::new(Self { ram, pages: Mutex::new(pages), most, room: Condvar::new() })
+    }
+
+    /// Nothing is taken any more, and nobody waits.
+    pub fn end(&self) {
+        let mut pages = self.lock();
+        pages.over = true;
+        pages.copies.clear();
+        self.room.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {
@@ -45,14 +68,18 @@ impl Capture {
                 None => self.ram.read(Pa(page), to).expect("callers walk the banks"),
             }
             pages.taken[(page / PAGE_SIZE) as usize] = true;
+            self.room.notify_all();
         }
     }
 }
 
 impl PageKeeper for Capture {
     fn keep(&self, page: Pa) {
-        let mut pages = self.lock();
-        if !pages.taken[page.page_number() as usize] {
+        let index = page.page_number() as usize;
+        let waits = |pages: &mut Pages| !pages.over && !pages.taken[index] && pages.copies.len() >= self.most;
+        let pages = self.room.wait_while(self.lock(), waits);
+        let mut pages = pages.unwrap_or_else(PoisonError::into_inner);
+        if !pages.over && !pages.taken[index] {
             let mut copy = vec![0; PAGE_SIZE as usize].into_boxed_slice();
             self.ram.read(page, &mut copy).expect("only RAM is watched");
             pages.copies.insert(page.0, copy);
@@ -89,6 +116,34 @@ mod tests {
         write(0x1010, 8);
         write(0x2010, 9);
         assert_eq!(at(0x2010, &capture), 0);
+        assert!(capture.lock().copies.is_empty());
+    }
+
+    #[test]
+    fn who_changes_too_much_waits_until_it_is_taken_or_over() {
+        let ram = Arc::new(Ram::new(&[Window { base: Pa(0), size: 0x4000 }]).unwrap());
+        let capture = Capture::with_room(Arc::clone(&ram), 1);
+        let (sender, kept) = std::sync::mpsc::channel();
+        let writer = Arc::clone(&capture);
+        let writer = std::thread::spawn(move || {
+            for page in 0..4 {
+                writer.keep(Pa(page * PAGE_SIZE));
+                sender.send(page).unwrap();
+            }
+        });
+        let soon = std::time::Duration::from_millis(50);
+        assert_eq!(kept.recv().unwrap(), 0);
+        assert!(kept.recv_timeout(soon).is_err());
+        let mut page = vec![0; PAGE_SIZE as usize];
+        capture.take(Pa(0), &mut page);
+        assert_eq!(kept.recv().unwrap(), 1);
+        // One that is taken while someone waits to change it needs no copy.
+        assert!(kept.recv_timeout(soon).is_err());
+        capture.take(Pa(2 * PAGE_SIZE), &mut page);
+        assert_eq!(kept.recv().unwrap(), 2);
+        assert!(kept.recv_timeout(soon).is_err());
+        capture.end();
+        writer.join().unwrap();
         assert!(capture.lock().copies.is_empty());
     }
 }

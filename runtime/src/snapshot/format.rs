@@ -30,6 +30,8 @@ const PART_HEAD_BYTES: usize = FIELDS_BYTES + 4;
 const END: &str = "end";
 /// The most bytes of a part: larger things are cut into several.
 const MAX_PART: u64 = 256 << 20;
+/// The most bytes that [`Reader::beginning`] reads.
+const LARGEST_BEGINNING: usize = 64 << 10;
 /// The most bytes of all parts of a machine, beside its RAM image: more than the largest machine compressed.
 const MAX_PARTS: u64 = 64 << 30;
 
@@ -227,6 +229,27 @@ impl Reader {
         Self::of_parts(&parts, start)
     }
 
+    /// Only the first `count` parts of a file, or fewer if they are large; no others are looked at.
+    ///
+    /// # Errors
+    /// As [`Reader::open`], as far as it looks.
+    pub fn beginning(file: &File, count: usize) -> Result<Self, SnapshotError> {
+        let mut head = [0; HEAD as usize];
+        let length = read_some(file, &mut head, 0)?;
+        let start = parts_start(&head[..length])?;
+        let mut bytes = vec![0; LARGEST_BEGINNING];
+        let length = read_some(file, &mut bytes, start)?;
+        let mut rest = &bytes[..length];
+        let mut parts: Vec<Part> = Vec::new();
+        while parts.len() < count
+            && let Ok((part, after)) = read_part(rest, parts.last())
+        {
+            parts.push(part);
+            rest = after;
+        }
+        Ok(Self { parts, start, facts: Vec::new() })
+    }
+
     /// Checks parts without a file around them.
     ///
     /// # Errors
@@ -320,6 +343,20 @@ impl Reader {
 /// Why a part is not what it says.
 pub(crate) fn damaged(part: &str, reason: &str) -> SnapshotError {
     SnapshotError::Damaged { part: part.into(), reason: reason.into() }
+}
+
+/// Fills `bytes` from `place` on as far as the file goes; gives how far.
+fn read_some(file: &File, bytes: &mut [u8], place: u64) -> Result<usize, SnapshotError> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], place.saturating_add(filled as u64)) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(SnapshotError::Unreadable(error)),
+        }
+    }
+    Ok(filled)
 }
 
 /// Checks the head of a file; gives where its parts begin.

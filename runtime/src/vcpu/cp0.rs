@@ -183,10 +183,21 @@ impl Vcpu {
         self.write_entry(index)
     }
 
-    /// TLBWR: software cannot know which entry went, so the soft TLBs may keep it.
+    /// TLBWR.
     pub(super) fn tlb_write_random(&mut self) -> Result<(), Stop> {
-        let index = self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize);
+        let index = self.random_index();
         self.write_entry(index)
+    }
+
+    /// The entry that is written next when nobody says which. Software cannot know which went, so the soft TLBs may
+    /// keep it. But where every run must be like the other, they may not: what they hold differs after a snapshot.
+    pub(super) fn random_index(&mut self) -> usize {
+        let index = self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize);
+        let old = self.tlb.read(index);
+        if self.machine.clock == Clock::Instructions && old.is_live() {
+            self.forget_entry(&old);
+        }
+        index
     }
 
     fn write_entry(&mut self, index: usize) -> Result<(), Stop> {

@@ -56,6 +56,14 @@ impl Vcpu {
         }
     }
 
+    /// The byte at `va` as the guest would load it, if it is in RAM and could be loaded without an exception.
+    pub(crate) fn peek(&mut self, va: Va) -> Option<u8> {
+        let to = self.translate(va, Intent::Load).ok()?;
+        let mut byte = [0];
+        self.machine.ram.read(to.pa, &mut byte)?;
+        Some(byte[0])
+    }
+
     /// The TLB entry for `va`, if need be fetched by the page walker.
     fn find_entry(&mut self, va: Va) -> Option<Entry> {
         let asid = self.cpu.asid();
@@ -67,7 +75,7 @@ impl Vcpu {
         let entry = Entry::new(va.0 & !0x1fff | u64::from(asid), 0, even, odd);
         // The pair enters the architectural TLB, because the handlers of invalid and modified
         // exceptions probe for it and return if it is not there.
-        let index = self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize);
+        let index = self.random_index();
         self.tlb.write(index, entry);
         self.trace_tlb(index, &entry);
         Some(entry)

@@ -173,6 +173,8 @@ pub struct Vcpu {
     idle: u64,
     /// Whether it is out of reset.
     started: bool,
+    /// Whether it waits for an interrupt, while others have their turns.
+    pub waits: bool,
     /// How long it looks for an interrupt before it sleeps.
     patience: Patience,
     /// What happened how often.
@@ -225,6 +227,7 @@ impl Vcpu {
             paid: Paid::All,
             idle: 0,
             started: number == 0,
+            waits: false,
             patience: Patience::default(),
             statistics: Statistics::default(),
             machine,

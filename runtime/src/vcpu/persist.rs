@@ -16,6 +16,7 @@ const MAX_TICKS: u64 = 1 << 62;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VcpuState {
     started: bool,
+    waits: bool,
     gpr: [u64; 32],
     fpr: [u64; 32],
     pc: u64,
@@ -28,6 +29,8 @@ pub struct VcpuState {
     link: Option<(u64, u64)>,
     /// EntryHi, PageMask and both EntryLo of each TLB entry.
     tlb: Vec<(u64, u64, [u64; 2])>,
+    /// The entry that was replaced last.
+    tlb_random: u64,
     count_offset: u32,
     count_read: u32,
     deadline: Option<u64>,
@@ -78,7 +81,7 @@ pub enum VcpuStateError {
 
 impl Persist for Vcpu {
     const KIND: &'static str = "vcpu";
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
     type State = VcpuState;
     type Error = VcpuStateError;
 
@@ -88,6 +91,7 @@ impl Persist for Vcpu {
         let linked = cpu.link_address != Cpu::NO_LINK;
         VcpuState {
             started: self.started,
+            waits: self.waits,
             gpr: cpu.gpr,
             fpr: cpu.fpr,
             pc: cpu.pc,
@@ -97,6 +101,7 @@ impl Persist for Vcpu {
             cp0: Cp0::ALL.iter().map(|r| (r.row().name.to_owned(), cpu.cp0(*r))).collect(),
             link: linked.then_some((cpu.link_address, cpu.link_value)),
             tlb: self.tlb.entries().iter().map(|e| (e.hi, e.mask, e.lo)).collect(),
+            tlb_random: self.tlb.last_random() as u64,
             count_offset: self.count_offset,
             count_read: self.count_read,
             deadline: self.deadline,
@@ -111,7 +116,7 @@ impl Persist for Vcpu {
             let register = Cp0::ALL.iter().find(|r| r.row().name == name);
             self.cpu.set_cp0(*register.ok_or_else(|| VcpuStateError::Register(name.clone()))?, *value);
         }
-        self.started = state.started;
+        (self.started, self.waits) = (state.started, state.waits);
         self.cpu.gpr = state.gpr;
         self.cpu.gpr[0] = 0;
         self.cpu.fpr = state.fpr;
@@ -121,6 +126,7 @@ impl Persist for Vcpu {
         for (index, (hi, mask, lo)) in state.tlb.into_iter().enumerate() {
             self.tlb.write(index, Entry { hi, mask, lo });
         }
+        self.tlb.set_last_random(state.tlb_random as usize);
         (self.count_offset, self.count_read) = (state.count_offset, state.count_read);
         self.machine.set_count_offset(state.count_offset);
         self.deadline = state.deadline;

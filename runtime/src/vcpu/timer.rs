@@ -35,6 +35,11 @@ impl Vcpu {
         self.idle += tick.saturating_sub(self.ticks());
     }
 
+    /// Makes the clock of instructions show `tick`, for a vCPU that stood under another clock.
+    pub fn set_ticks(&mut self, tick: u64) {
+        (self.granted, self.idle) = (tick.wrapping_add(self.cpu.budget as u64), 0);
+    }
+
     /// The tick of the timer's next interrupt, if the timer was ever set.
     pub fn deadline(&self) -> Option<u64> {
         self.deadline

@@ -280,10 +280,10 @@ impl Arriving {
         config: &Config,
         output: Box<dyn std::io::Write + Send>,
     ) -> Result<(Vm, Self), VmError> {
-        let vm = Vm::blank(config, output)?;
+        let sliced = config.schedule != Schedule::Threads;
+        let vm = Vm::blank(config, !sliced, output)?;
         let (hold, snapshots) = (vm.handle.hold(), vm.snapshots());
         let announced = Duration::from_nanos(shape.elapsed);
-        let sliced = config.schedule != Schedule::Threads;
         Ok((vm, Self { snapshots, hold, announced, left: announced, sliced }))
     }
 }

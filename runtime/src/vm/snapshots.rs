@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use translator::addr::{PAGE_SIZE, Pa};
 
-use crate::backend::disk::SharedDisk;
+use crate::backend::disk::{Format, Image, SharedDisk};
 use crate::device::lock;
-use crate::machine::{Machine, PowerOrder};
+use crate::device::virtio::DeviceKind;
+use crate::machine::{Clock, Machine, NANOSECONDS_PER_TICK, PowerOrder};
 use crate::memory::{PageKeeper, pages};
 use crate::pause::{Hold, Pausable};
 use crate::persist::{DeviceState, Persist};
@@ -25,6 +26,8 @@ const MACHINE: &str = "machine";
 const MACHINE_VERSION: u16 = 2;
 const PARENT: &str = "parent";
 const PARENT_VERSION: u16 = 1;
+/// The parts that a snapshot begins with: `machine` and perhaps `parent`.
+const BEGINNING: usize = 2;
 /// How many incremental snapshots may stand on one another.
 const MOST_ANCESTORS: usize = 64;
 
@@ -36,6 +39,10 @@ pub type Identity = [u8; 16];
 pub struct DiskState {
     /// The file, by its absolute name.
     pub file: PathBuf,
+    /// How it is stored; if nothing was said, raw.
+    pub format: Option<Format>,
+    /// Whether changes are refused.
+    pub read_only: bool,
     /// Its length in bytes.
     pub bytes: u64,
     /// When it was last changed: seconds and nanoseconds since 1970.
@@ -53,10 +60,22 @@ pub struct MachineState {
     pub ram: u64,
     /// What each vCPU has been told and not done yet.
     pub orders: Vec<Option<PowerOrder>>,
-    /// Nanoseconds for which the guest has lived.
+    /// Nanoseconds for which the guest has lived, by the clock of its vCPUs.
     pub elapsed: u64,
     /// The disks, in the order of their names in the guest.
     pub disks: Vec<DiskState>,
+    /// How many network cards there are.
+    pub cards: u64,
+    /// Whether there is a source of random bytes.
+    pub entropy: bool,
+}
+
+impl DiskState {
+    /// The image, to be opened again.
+    pub fn image(&self) -> Image {
+        let Self { file, format, read_only, .. } = self;
+        Image { file: file.clone(), format: *format, read_only: *read_only, snapshot: false }
+    }
 }
 
 /// The snapshot on which an incremental one stands.
@@ -149,8 +168,18 @@ pub enum RestoreError {
         /// Disks of the machine.
         here: usize,
     },
+    /// The number of network cards differs.
+    #[error(
+        "its machine has {saved} network cards and this one {here}; give as many --net options, or --net none"
+    )]
+    Cards {
+        /// Cards in the snapshot.
+        saved: u64,
+        /// Cards of the machine.
+        here: usize,
+    },
     /// A disk is another, or was changed.
-    #[error("disk image {} has changed since the snapshot was taken, and so does not belong to it", .0.display())]
+    #[error("disk image {} has changed since the snapshot was taken, and so does not belong to it; put back the copy that was made with the snapshot", .0.display())]
     DiskChanged(PathBuf),
     /// The parent is another snapshot.
     #[error("its parent {} is another snapshot than it was", .0.display())]
@@ -212,7 +241,10 @@ impl Snapshots {
         let kept = self.keep(identity, parent, capture)?;
         let pause = still.elapsed();
         *last = None;
+        let capture = Arc::clone(&kept.capture);
         let written = file::replace(path, |file| self.write(file, kept, form));
+        // First, so that nobody waits with the watch's lock.
+        capture.end();
         self.shared.machine.write_watch.release();
         written?;
         *last = Some(identity);
@@ -263,8 +295,10 @@ impl Snapshots {
             model: machine.model.name.into(),
             ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),
             orders: (0..hold.count()).map(|vcpu| machine.control.order(vcpu)).collect(),
-            elapsed: machine.run_time().as_nanos() as u64,
+            elapsed: elapsed(machine, hold),
             disks,
+            cards: self.count(DeviceKind::Network) as u64,
+            entropy: self.count(DeviceKind::Entropy) > 0,
         };
         writer.add(MACHINE, MACHINE_VERSION, &wire::encode(&state));
         for number in 0..hold.count() {
@@ -283,6 +317,10 @@ impl Snapshots {
             Err(TryLockError::Poisoned(last)) => Some(last.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    fn count(&self, kind: DeviceKind) -> usize {
+        self.shared.devices.iter().filter(|device| device.kind() == kind.name()).count()
     }
 
     fn write(&self, file: &mut File, kept: Kept, form: &Form) -> io::Result<()> {
@@ -329,7 +367,11 @@ impl Snapshots {
         let machine = &self.shared.machine;
         machine.set_run_time(state.elapsed);
         for (number, order) in state.orders.into_iter().enumerate() {
-            reader.restore(&mut *hold.member(number))?;
+            let mut vcpu = hold.member(number);
+            reader.restore(&mut *vcpu)?;
+            if machine.clock == Clock::Instructions {
+                vcpu.set_ticks(state.elapsed / NANOSECONDS_PER_TICK);
+            }
             machine.control.set_order(number, order);
         }
         for device in &self.shared.devices {
@@ -351,6 +393,17 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+}
+
+/// What the clock of the vCPUs, which stand still, shows, in nanoseconds.
+fn elapsed(machine: &Machine, hold: &Hold<Vcpu>) -> u64 {
+    match machine.clock {
+        Clock::Host => machine.run_time().as_nanos() as u64,
+        Clock::Instructions => {
+            let ticks = (0..hold.count()).map(|number| hold.member(number).ticks()).max();
+            ticks.unwrap_or(0).saturating_mul(NANOSECONDS_PER_TICK)
+        }
     }
 }
 
@@ -387,7 +440,8 @@ fn disk_state(disk: &SharedDisk) -> Result<DiskState, SaveError> {
     disk.flush().map_err(failed)?;
     let file = std::fs::canonicalize(&image.file).map_err(failed)?;
     let facts = std::fs::metadata(&file).map_err(failed)?;
-    Ok(DiskState { file, bytes: facts.len(), changed: (facts.mtime(), facts.mtime_nsec()) })
+    let changed = (facts.mtime(), facts.mtime_nsec());
+    Ok(DiskState { file, format: image.format, read_only: image.read_only, bytes: facts.len(), changed })
 }
 
 /// Which machine a snapshot is of; its part is taken out.
@@ -404,13 +458,22 @@ pub fn files(file: &Path) -> Vec<PathBuf> {
     let mut files = vec![file.to_owned()];
     while files.len() <= MOST_ANCESTORS
         && let Some(Ok(opened)) = files.last().map(File::open)
-        && let Ok(mut reader) = Reader::open(&opened)
+        && let Ok(mut reader) = Reader::beginning(&opened, BEGINNING)
         && let Ok(Some(parent)) = reader.take(PARENT, PARENT_VERSION)
         && let Ok(Parent { file, .. }) = wire::decode(&parent)
     {
         files.push(file);
     }
     files
+}
+
+/// Which machine the snapshot in `file` is of, without a look at the rest of it.
+///
+/// # Errors
+/// Refuses what is no snapshot of a machine, as far as that can be seen.
+pub fn state_of(file: &Path) -> Result<MachineState, RestoreError> {
+    let opened = File::open(file).map_err(RestoreError::Open)?;
+    Ok(machine_state(&mut Reader::beginning(&opened, BEGINNING)?)?)
 }
 
 /// A snapshot whose parts are whole.
@@ -432,6 +495,12 @@ impl Opened {
         let mut reader = Reader::open(&file)?;
         let state = machine_state(&mut reader)?;
         Ok(Self { file, reader, state })
+    }
+
+    /// Whether the machine has `here` network cards.
+    pub(super) fn check_cards(&self, here: usize) -> Result<(), RestoreError> {
+        let saved = self.state.cards;
+        if saved == here as u64 { Ok(()) } else { Err(RestoreError::Cards { saved, here }) }
     }
 
     /// The state of each vCPU; their parts are taken out.

@@ -45,7 +45,11 @@ fn running(handle: &Handle, engine: Engine, body: impl FnOnce()) {
     thread::scope(|scope| {
         let _quit = Quit(handle);
         scope.spawn(|| {
-            drive::threads(&handle.machine.control, Arc::clone(&handle.vcpus), engine).unwrap();
+            let vcpus = Arc::clone(&handle.vcpus);
+            let snapshots =
+                Snapshots::new(Arc::clone(&handle.machine), Arc::clone(&vcpus), Vec::new(), Vec::new());
+            let requests = Arc::new(Requests::new(snapshots, None));
+            drive::threads(&handle.machine.control, vcpus, engine, requests).unwrap();
         });
         body();
     });

@@ -435,12 +435,7 @@ impl SharedDevice for Transport {
 
 impl DeviceState for Transport {
     fn kind(&self) -> &'static str {
-        match self.kind {
-            DeviceKind::Network => "virtio-net",
-            DeviceKind::Block => "virtio-blk",
-            DeviceKind::Console => "virtio-console",
-            DeviceKind::Entropy => "virtio-rng",
-        }
+        self.kind.name()
     }
 
     fn version(&self) -> u16 {

@@ -38,6 +38,18 @@ pub enum DeviceKind {
     Entropy = 4,
 }
 
+impl DeviceKind {
+    /// What a device of this kind is called in snapshots.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "virtio-net",
+            Self::Block => "virtio-blk",
+            Self::Console => "virtio-console",
+            Self::Entropy => "virtio-rng",
+        }
+    }
+}
+
 /// A virtio device. All of it runs on a thread of its own, so it may block.
 pub trait VirtioDevice: Send {
     /// What it is.
