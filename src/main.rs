@@ -9,6 +9,7 @@ mod connection;
 mod console;
 mod control;
 mod devices;
+mod excerpt;
 mod exit;
 #[cfg(test)]
 mod fuzz;

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use runtime::vm::snapshots::Form;
 use serde_json::Value;
+use translator::listing::Listing;
 
 use super::protocol::{Event, Failure};
 use super::server::Notices;
+use crate::excerpt::Excerpt;
 
 /// A VM as others control it.
 pub trait Target: Send + Sync {
@@ -42,11 +44,11 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Fails for what cannot be saved, and as the host does.
     fn snapshot(&self, file: &Path, form: &Form) -> Result<Value, Failure>;
-    /// The blocks that ran most often, as `myvmm dump --format json` shows blocks.
+    /// The blocks of vCPU, or program, `index` that `excerpt` asks for.
     ///
     /// # Errors
-    /// Fails if nobody counts them.
-    fn hottest(&self, count: usize) -> Result<Value, Failure>;
+    /// Fails for places that are not there, and for the hottest blocks if nobody counts them.
+    fn blocks(&self, index: usize, excerpt: &Excerpt) -> Result<Vec<Listing>, Failure>;
 }
 
 /// A VM with its name, and those who are told what happens to it.

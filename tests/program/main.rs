@@ -8,4 +8,5 @@ mod harness;
 mod players;
 mod snapshot;
 mod spim;
+mod stale;
 mod turns;

@@ -300,9 +300,9 @@ impl Snapshots {
         self.check_disks(&state.disks)?;
         let hold = self.shared.vcpus.hold();
         restore_memory(machine, &mut reader, &file, MOST_ANCESTORS)?;
+        restore_vcpus(&hold, &mut reader)?;
         machine.set_run_time(state.elapsed);
         for (number, order) in state.orders.into_iter().enumerate() {
-            reader.restore(&mut *hold.member(number))?;
             machine.control.set_order(number, order);
         }
         for device in &self.shared.devices {
@@ -328,6 +328,24 @@ impl Snapshots {
         }
         Ok(())
     }
+}
+
+/// Gives `vcpus` of `machine`, which has not run, the memory and the registers that `opened` has; devices are left out.
+pub(super) fn restore_sight(
+    machine: &Machine,
+    vcpus: &Arc<Pausable<Vcpu>>,
+    opened: Opened,
+) -> Result<(), RestoreError> {
+    let Opened { file, mut reader, .. } = opened;
+    restore_memory(machine, &mut reader, &file, MOST_ANCESTORS)?;
+    restore_vcpus(&vcpus.hold(), &mut reader)
+}
+
+fn restore_vcpus(hold: &Hold<Vcpu>, reader: &mut Reader) -> Result<(), RestoreError> {
+    for number in 0..hold.count() {
+        reader.restore(&mut *hold.member(number))?;
+    }
+    Ok(())
 }
 
 /// Makes all pages clean, for vCPUs that stand still; gives those that were not.
