@@ -58,6 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::report_panics();
+    exit::outlive_file_limits();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {

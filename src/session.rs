@@ -59,6 +59,8 @@ pub enum End {
     Mute,
     /// The person at the console left.
     Left,
+    /// The guest runs elsewhere now.
+    Moved,
 }
 
 impl End {
@@ -69,7 +71,7 @@ impl End {
 
     /// Whether guest and user ended as they meant to.
     pub fn is_orderly(&self) -> bool {
-        matches!(self, Self::PoweredOff | Self::Reset | Self::Left)
+        matches!(self, Self::PoweredOff | Self::Reset | Self::Left | Self::Moved)
     }
 }
 
@@ -112,6 +114,7 @@ impl Stop {
             Self::Ended(Ok(End::PoweredOff)) => (true, "guest-shutdown"),
             Self::Ended(Ok(End::Reset | End::Mute)) => (true, "guest-reset"),
             Self::Ended(Ok(End::Panicked(_))) => (true, "guest-panic"),
+            Self::Ended(Ok(End::Moved)) => (false, "host-qmp-quit"),
             Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) => (false, "host-error"),
             Self::Left => (false, "host-ui"),
             Self::Quit => (false, "host-qmp-quit"),
@@ -188,7 +191,7 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
         End::Mute => eprintln!(
             "myvmm: The guest reset itself before it printed anything; see more with --append earlycon"
         ),
-        End::PoweredOff | End::Reset | End::Left => {}
+        End::PoweredOff | End::Reset | End::Left | End::Moved => {}
     }
     Ok(Closing { end, script_status })
 }
@@ -267,6 +270,7 @@ impl Course {
             (Ending::Reset | Ending::HostReset, None) => (!self.reboots).then_some(End::Reset),
             (Ending::PowerOff, None) => Some(End::PoweredOff),
             (Ending::Quit, None) => Some(End::Left),
+            (Ending::Moved, None) => Some(End::Moved),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
+pub mod moving;
 pub mod snapshots;
 
 use std::io::Write;
@@ -183,9 +184,14 @@ impl Vm {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
         let config = Config { ram: opened.state.ram, vcpus: opened.state.orders.len(), ..config.clone() };
-        let vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
+        let vm = Self::blank(&config, output)?;
         vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
+    }
+
+    /// Builds a machine whose memory is empty.
+    fn blank(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        Assembly::new(config, output)?.finish(config, Symbols::default())
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.

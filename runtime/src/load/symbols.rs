@@ -2,17 +2,18 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use translator::addr::Va;
 
 /// One named address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Symbol {
     address: u64,
     name: String,
 }
 
 /// A table from addresses to names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbols {
     /// Sorted by address, and those of one address by name.
     symbols: Vec<Symbol>,

@@ -10,6 +10,7 @@ mod console;
 mod fault;
 mod image;
 mod memory;
+pub mod moving;
 mod persist;
 pub mod registers;
 mod service;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::diagnostics::Diagnostics;
 use super::layout::{EXCEPTION_VECTOR, Section};
 use super::source::Place;
 use crate::addr::Va;
 
 /// A run of bytes of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The section that it belongs to.
     pub section: Section,
@@ -28,7 +30,7 @@ impl Segment {
 
 /// A para-instruction: a request to the hypervisor. It is assembled to `hypcall` with a code of which
 /// [`Program::para`] gives the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Para {
     /// `DUMP_PROCESSOR_STATE`: print every register.
     DumpProcessorState,
@@ -50,7 +52,7 @@ impl fmt::Display for Para {
 }
 
 /// Which statement the instructions at an address come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lines {
     /// The address of each statement, the number of its instructions and its place, by address.
     pub(super) statements: Vec<(Va, u32, Place)>,
@@ -71,7 +73,7 @@ impl Lines {
 }
 
 /// An assembled program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Its bytes, by address; no two segments overlap.
     pub segments: Vec<Segment>,
@@ -85,7 +87,8 @@ pub struct Program {
     pub lines: Lines,
     /// The requests to the hypervisor; the code of the first is 1.
     pub hypercalls: Vec<Para>,
-    /// What the program may not have meant.
+    /// What the program may not have meant; told when it is assembled, and kept no longer.
+    #[serde(skip)]
     pub warnings: Diagnostics,
 }
 
