@@ -144,7 +144,7 @@ impl<'a> GuestCode<'a> {
     pub fn of_machine(name: String, vcpu: &'a Vcpu, naming: Naming, observer: Option<Observer>) -> Self {
         let status = vcpu.cpu.status();
         let all = Status::KSU_USER | Status::KSU_SUPERVISOR | Status::EXL | Status::ERL;
-        let mode = |privilege| vcpu.cpu.mode.with_status(status - all | privilege);
+        let mode = |privilege| vcpu.cpu.mode.with_status((status - all) | privilege);
         Self {
             name,
             extent: Extent::Memory,
