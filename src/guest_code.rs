@@ -8,7 +8,7 @@ use std::path::Path;
 use runtime::load::elf::{Image, Target, unmapped};
 use runtime::load::read_file;
 use runtime::load::symbols::Symbols;
-use runtime::observe::Seen;
+use runtime::observe::{Observer, Seen};
 use runtime::program::ProgramVm;
 use runtime::vcpu::Vcpu;
 use translator::addr::{Pa, Va};
@@ -61,10 +61,7 @@ pub struct GuestCode<'a> {
     /// What it is the code of, for messages.
     name: String,
     memory: Box<dyn Memory + 'a>,
-    /// Where it has instructions.
-    areas: Vec<Range<Va>>,
-    /// Whether other things are among them.
-    is_mixed: bool,
+    extent: Extent,
     naming: Naming,
     /// Where it starts.
     entry: Va,
@@ -73,8 +70,20 @@ pub struct GuestCode<'a> {
     mode: Mode,
     /// The mode of its user code.
     user_mode: Mode,
-    /// The blocks that there are, by virtual address, if it has run.
-    known: Option<BTreeMap<Va, Vec<Seen>>>,
+    /// What knows the blocks that there are, if it has run.
+    observer: Option<Observer>,
+    /// Those that were asked for, by virtual address.
+    known: BTreeMap<Va, Vec<Seen>>,
+}
+
+/// Where there are instructions.
+enum Extent {
+    /// Here, and nothing else.
+    Code(Vec<Range<Va>>),
+    /// Here, among other things.
+    Mixed(Vec<Range<Va>>),
+    /// Wherever there is memory.
+    Memory,
 }
 
 impl GuestCode<'static> {
@@ -89,15 +98,15 @@ impl GuestCode<'static> {
             image.segments.iter().map(|segment| (segment.va, segment.bytes.to_vec())).collect();
         Ok(Self {
             name: path.display().to_string(),
-            areas: segments.iter().map(|(va, bytes)| *va..*va + bytes.len() as u64).collect(),
+            extent: Extent::Mixed(segments.iter().map(|(va, bytes)| *va..*va + bytes.len() as u64).collect()),
             entry: image.entry,
             model: &MIPS64R2,
             mode: elf_mode(image.target, Status::empty()),
             user_mode: elf_mode(image.target, Status::KSU_USER),
             memory: Box::new(Segments { segments, big_endian: image.target.big_endian }),
             naming: Naming::of_file(image.symbols).or_given(symbols),
-            is_mixed: true,
-            known: None,
+            observer: None,
+            known: BTreeMap::new(),
         })
     }
 }
@@ -114,18 +123,62 @@ impl<'a> GuestCode<'a> {
         let va = |address: u64| Va(address as u32 as i32 as u64);
         let area =
             |piece: &runtime::program::Piece| va(piece.address)..va(piece.address) + piece.bytes.len() as u64;
-        Self {
+        let areas = code.map(area).collect();
+        let mut code = Self {
             name: image.name.clone(),
-            areas: code.map(area).collect(),
-            is_mixed,
+            extent: if is_mixed { Extent::Mixed(areas) } else { Extent::Code(areas) },
             entry: image.entry,
             model: runtime::program::model(options.cpu),
             mode,
             user_mode: (mode - Mode::FLAT).with_status(Status::KSU_USER) | Mode::FLAT,
             memory: Box::new(vcpu),
             naming: Naming::of_program(image).or_given(symbols),
-            known: has_run.then(|| by_address(vm.observer().blocks(|_| true))),
+            observer: has_run.then(|| vm.observer()),
+            known: BTreeMap::new(),
+        };
+        code.learn_all(|_| true);
+        code
+    }
+
+    /// The code of a machine as `vcpu` sees it. If it runs, `observer` knows its blocks.
+    pub fn of_machine(name: String, vcpu: &'a Vcpu, naming: Naming, observer: Option<Observer>) -> Self {
+        let status = vcpu.cpu.status();
+        let all = Status::KSU_USER | Status::KSU_SUPERVISOR | Status::EXL | Status::ERL;
+        let mode = |privilege| vcpu.cpu.mode.with_status((status - all) | privilege);
+        Self {
+            name,
+            extent: Extent::Memory,
+            entry: Va(vcpu.cpu.pc),
+            model: vcpu.machine.model,
+            mode: mode(Status::empty()),
+            user_mode: mode(Status::KSU_USER),
+            memory: Box::new(vcpu),
+            naming,
+            observer,
+            known: BTreeMap::new(),
         }
+    }
+
+    /// Learns of the blocks that begin in `range`, if it has run.
+    pub fn learn(&mut self, range: &Range<Va>) {
+        if let Extent::Memory = self.extent {
+            self.learn_all(|block| range.contains(&block.va));
+        }
+    }
+
+    /// Learns of the blocks that `wanted` chooses. What is mapped belongs here only if it is so in this address space.
+    fn learn_all(&mut self, wanted: impl Fn(&Block) -> bool) {
+        let Some(observer) = &self.observer else { return };
+        let is_here = |seen: &Seen| {
+            let Block { va, key, .. } = *seen.block;
+            !key.mode.contains(Mode::MAPPED)
+                || self.memory.fetch(va, key.mode).is_some_and(|(pa, ..)| pa == key.pa)
+        };
+        let mut known: BTreeMap<Va, Vec<Seen>> = BTreeMap::new();
+        for seen in observer.blocks(wanted).into_iter().filter(is_here) {
+            known.entry(seen.block.va).or_default().push(seen);
+        }
+        self.known = known;
     }
 
     /// The mode in which the code at `va` runs: as `user` says, or else as the address does.
@@ -146,25 +199,18 @@ impl<'a> GuestCode<'a> {
             return Err(Refused(format!("Address {va} is no multiple of 4, as every instruction's is")));
         }
         if !self.has(va) {
-            return Err(Refused(format!(
-                "Address {va} is not in {}, which has {}",
-                self.name,
-                self.extent()
-            )));
+            return Err(Refused(format!("Address {va} is not in {}, {}", self.name, self.extent.words())));
         }
         Ok(va)
-    }
-
-    fn extent(&self) -> String {
-        let ranges = self.areas.iter().map(|area| format!("{}..{}", area.start, area.end));
-        ranges.collect::<Vec<_>>().join(" and ")
     }
 
     /// Whether there are instructions at `va`: those of the file, or what has run since.
     fn has(&self, va: Va) -> bool {
         let covers = |seen: &Seen| va.0.wrapping_sub(seen.block.va.0) < seen.block.bytes();
-        let mut known = self.known.iter().flat_map(BTreeMap::values).flatten();
-        self.area(va).is_some() || known.any(covers)
+        match &self.extent {
+            Extent::Memory => self.memory.fetch(va, self.mode(va, None)).is_some(),
+            _ => self.area(va).is_some() || self.known.values().flatten().any(covers),
+        }
     }
 
     /// The addresses of the function or label `name`, up to the next one.
@@ -178,20 +224,21 @@ impl<'a> GuestCode<'a> {
             return Err(Refused(format!("There is no symbol {name} in {}{why}", self.name)));
         };
         let start = self.address(found.0)?;
-        let end = self.area(start).map_or(start + 4, |area| area.end);
-        Ok(start..symbols.next_after(start).filter(|next| *next < end).unwrap_or(end))
+        let end = self.area(start).map(|area| area.end);
+        let next = symbols.next_after(start).filter(|next| end.is_none_or(|end| *next < end));
+        Ok(start..next.or(end).unwrap_or(start + 4))
     }
 
     fn area(&self, va: Va) -> Option<&Range<Va>> {
-        self.areas.iter().find(|area| area.contains(&va))
+        self.extent.areas().iter().find(|area| area.contains(&va))
     }
 
     /// All that is known to be code: where nobody says what else is there, what has run, or will run first.
     pub fn all(&self) -> Vec<Range<Va>> {
-        match &self.known {
-            _ if !self.is_mixed => self.areas.clone(),
-            Some(known) => known.keys().map(|va| *va..*va + 4).collect(),
-            None => vec![self.entry..self.entry + 4],
+        match &self.extent {
+            Extent::Code(areas) => areas.clone(),
+            Extent::Mixed(_) if self.observer.is_some() => self.known.keys().map(|va| *va..*va + 4).collect(),
+            Extent::Mixed(_) | Extent::Memory => vec![self.entry..self.entry + 4],
         }
     }
 
@@ -213,15 +260,15 @@ impl<'a> GuestCode<'a> {
 
     /// The blocks at `va`: those that there are, or the one that there would be.
     pub fn at(&self, va: Va, mode: Mode) -> Vec<Seen> {
-        let known = self.known.as_ref().and_then(|known| known.get(&va));
-        known
+        self.known
+            .get(&va)
             .cloned()
             .unwrap_or_else(|| vec![Seen { block: self.decoded(va, mode).into(), facts: Facts::default() }])
     }
 
     /// The blocks in `range`: one begins at its start, where another ends, and where another goes to.
     pub fn blocks(&self, range: &Range<Va>, mode: Mode) -> Vec<Seen> {
-        let known = self.known.iter().flat_map(|known| known.range(range.clone()));
+        let known = self.known.range(range.clone());
         let mut starts: BTreeSet<Va> = known.map(|(va, _)| *va).chain([range.start]).collect();
         let mut done: BTreeMap<Va, Vec<Seen>> = BTreeMap::new();
         while let Some(start) = starts.pop_first() {
@@ -241,16 +288,25 @@ impl<'a> GuestCode<'a> {
 
     /// The listing of one of its blocks.
     pub fn listing(&self, seen: &Seen) -> Listing {
-        self.naming.listing(&seen.block, self.known.is_some().then(|| seen.facts.clone()))
+        self.naming.listing(&seen.block, self.observer.is_some().then(|| seen.facts.clone()))
     }
 }
 
-fn by_address(blocks: Vec<Seen>) -> BTreeMap<Va, Vec<Seen>> {
-    let mut by_address: BTreeMap<Va, Vec<Seen>> = BTreeMap::new();
-    for seen in blocks {
-        by_address.entry(seen.block.va).or_default().push(seen);
+impl Extent {
+    fn areas(&self) -> &[Range<Va>] {
+        match self {
+            Extent::Code(areas) | Extent::Mixed(areas) => areas,
+            Extent::Memory => &[],
+        }
     }
-    by_address
+
+    fn words(&self) -> String {
+        if let Extent::Memory = self {
+            return "because nothing is mapped there or there is no RAM".to_owned();
+        }
+        let ranges = self.areas().iter().map(|area| format!("{}..{}", area.start, area.end));
+        format!("which has {}", ranges.collect::<Vec<_>>().join(" and "))
+    }
 }
 
 /// The mode of code for `target` with `privilege`.

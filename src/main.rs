@@ -8,6 +8,7 @@ mod connection;
 mod console;
 mod control;
 mod devices;
+mod excerpt;
 mod exit;
 #[cfg(test)]
 mod fuzz;

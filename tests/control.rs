@@ -203,6 +203,55 @@ fn a_machine_stops_goes_on_resets_and_quits() {
 }
 
 #[test]
+fn blocks_of_a_machine_are_shown_while_it_runs_and_in_its_snapshot() {
+    const CODE: &str = "--range=80100000..80100200";
+    let place = Place::new();
+    let (guest, mut pty) = (Guest::monitor(), Pty::open());
+    let folder = place.0.path().display().to_string();
+    let mut command =
+        place.myvmm(&["run", "--engine=jit", "--name=shown", "--snapshots", &folder, "--kernel"]);
+    command.arg(guest.path());
+    let mut child = pty.start(command);
+    pty.expect(GREETING.trim(), PATIENCE);
+    // The guest waits for a key, which its console is asked for.
+    let begun = Instant::now();
+    loop {
+        let (code, plans) = place.run(&["dump", "--vm=shown", CODE, "--stage=plan"]);
+        assert_eq!(code, Some(0), "{plans}");
+        if plans.contains("the site met a device") && plans.contains("* patched: device") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{plans}");
+    }
+    let (code, here) = place.run(&["dump", "--vm=shown", "--format=json"]);
+    assert!(code == Some(0) && here.contains("\"address\": \"0xffffffff80100"), "{here}");
+
+    let file = place.0.path().join("shown.snapshot").display().to_string();
+    let (code, said) = place.run(&["snapshot", "shown", &file]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, saved) = place.run(&["dump", "-s", &file, CODE, "--stage=decode"]);
+    assert!(code == Some(0) && saved.contains("lbu") && !saved.contains("entered"), "{saved}");
+
+    let damaged = place.0.path().join("damaged").display().to_string();
+    fs::write(&damaged, &fs::read(&file).unwrap()[..5000]).unwrap();
+    let refused: [(&[&str], &str); 7] = [
+        (&["--vm=nobody"], "There is no VM called nobody"),
+        (&["--vm=shown", "--address=80100002"], "no multiple of 4"),
+        (&["--vm=shown", "--address=ffffffffc0000000"], "nothing is mapped there"),
+        (&["--vm=shown", "--symbol=start_kernel"], "no symbol start_kernel"),
+        (&["--vm=shown", "--vcpu=1"], "no vCPU 1"),
+        (&["--vm=shown", "--hot=3"], "does not count its blocks"),
+        (&["-s", &damaged], "Cannot restore a machine"),
+    ];
+    for (arguments, words) in refused {
+        let (code, said) = place.run(&[&["dump"], arguments].concat());
+        assert!(code == Some(2) && said.contains(words), "{arguments:?}: {code:?} {said}");
+    }
+    place.client("shown").execute("quit");
+    assert_eq!(wait(&mut child, PATIENCE).code(), Some(0), "{}", pty.transcript);
+}
+
+#[test]
 fn commands_are_listed_and_others_refused() {
     let place = Place::new();
     let (mut child, _pty, _guest) = machine(&place, "two");

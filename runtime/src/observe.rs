@@ -116,7 +116,7 @@ impl Observer {
             let executions = entered.get(&content(&block)).map_or(0, |(_, entered)| *entered);
             Seen { facts: cache.facts(&block.key, executions, &owners), block: Arc::new(block) }
         };
-        let mut blocks: Vec<Seen> = cache.blocks().filter(wanted).map(seen).collect();
+        let mut blocks: Vec<Seen> = cache.blocks(wanted).map(seen).collect();
         blocks.sort_by_key(|seen| (seen.block.va, seen.block.key.pa));
         blocks
     }

@@ -186,6 +186,11 @@ impl<T> Hold<T> {
         self.held.member(index)
     }
 
+    /// Member `index`, if there is one.
+    pub fn get(&self, index: usize) -> Option<MutexGuard<'_, T>> {
+        (index < self.count()).then(|| self.member(index))
+    }
+
     /// How many members there are.
     pub fn count(&self) -> usize {
         self.held.count()

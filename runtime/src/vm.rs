@@ -24,6 +24,7 @@ use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
+use crate::bus::Bus;
 use crate::device::rtc::{WallClock, host_clock};
 use crate::device::uart::SerialInput;
 use crate::device::virtio::block::Block;
@@ -315,6 +316,26 @@ impl Assembly {
 }
 
 impl Handle {
+    /// A machine as it is in the snapshot `file`, to be looked at: it has no devices and never runs.
+    ///
+    /// # Errors
+    /// Refuses a snapshot that is damaged or of a machine without `model`, and reports a host without memory.
+    pub fn of_snapshot(model: &'static Model, file: &Path) -> Result<Self, VmError> {
+        let failed = |source| VmError::Restore { file: file.to_owned(), source };
+        let opened = Opened::new(file).map_err(failed)?;
+        let state = &opened.state;
+        if state.model != model.name {
+            return Err(failed(RestoreError::Model(state.model.clone())));
+        }
+        let size = virt::Size { ram: state.ram, vcpus: state.orders.len(), virtio: 0 };
+        let ram = Arc::new(Ram::new(&virt::plan(size)?.ram)?);
+        let control = Control::with_one_thread(size.vcpus);
+        let machine = Machine::new(model, Mode::empty(), ram, Bus::new(), control, Clock::Instructions);
+        let handle = Self::new(machine.map_err(VmError::Thread)?);
+        snapshots::restore_sight(&handle.machine, &handle.vcpus, opened).map_err(failed)?;
+        Ok(handle)
+    }
+
     fn new(machine: Arc<Machine>) -> Self {
         let vcpu = |number| Member {
             cell: Vcpu::new(Arc::clone(&machine), number),

@@ -1,20 +1,27 @@
-//! `myvmm dump`: shows what the code of a kernel or a program becomes, before it has run or after. It must not know how code
-//! is decoded or how listings look.
+//! `myvmm dump`: shows what the code of a kernel, a program or a VM becomes, before it has run or after. It must not know how
+//! code is decoded or how listings look.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use anyhow::Context as _;
+use clap::Args;
 use runtime::load::symbols::Symbols;
 use runtime::observe::Watching;
 use runtime::program::Execution;
 use runtime::vcpu::Engine;
-use translator::addr::Va;
+use runtime::vm::Handle;
+use serde_json::Value;
 use translator::listing::Listing;
+use translator::model::MIPS64R2;
 
+use crate::control::client::Client;
+use crate::control::directory::{self, Directory};
+use crate::excerpt::Excerpt;
 use crate::exit::{self, Refused};
 use crate::guest_code::GuestCode;
+use crate::naming::Naming;
 use crate::observed::Observed;
 use crate::options::EngineChoice;
 use crate::program::load::needs;
@@ -23,8 +30,8 @@ use crate::rendering::{self, Format, StageChoice, render};
 use crate::sandbox::SandboxOptions;
 use crate::watch::read_symbols;
 
-/// More instructions make a listing that nobody reads.
-const MOST_BYTES: u64 = 4 << 16;
+/// How long a VM may take to show its blocks.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What stands for as many instructions as there are until the program ends.
 const TO_THE_END: &str = "end";
@@ -34,17 +41,24 @@ const TO_THE_END: &str = "end";
 #[command(after_help = exit::CODES, max_term_width = 100)]
 pub struct Dump {
     /// A program: assembly, an ELF file, or a flat binary called *.bin
-    #[arg(value_name = "PROGRAM", required_unless_present = "kernel", conflicts_with = "kernel")]
+    #[arg(value_name = "PROGRAM", required_unless_present_any = ["kernel", "vm", "snapshot"],
+          conflicts_with_all = ["kernel", "vm"])]
     program: Option<PathBuf>,
     /// A kernel, or another MIPS ELF file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "vm")]
     kernel: Option<PathBuf>,
+    /// A VM that runs; see `myvmm ps`
+    #[arg(long, value_name = "NAME", value_parser = directory::name, conflicts_with_all = ["symbols", "snapshot"])]
+    vm: Option<String>,
+    /// The CPU of a machine whose address space is shown, or which program of a session, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    vcpu: usize,
     /// Run the program first, to its end or for so many instructions, and show its blocks as they then are; what it
     /// prints goes to standard error
     #[arg(long, value_name = "INSTRUCTIONS", num_args = 0..=1, require_equals = true,
-          default_missing_value = TO_THE_END, value_parser = instructions, conflicts_with = "kernel")]
+          default_missing_value = TO_THE_END, value_parser = instructions, conflicts_with_all = ["kernel", "vm"], requires = "program")]
     run: Option<u64>,
-    /// Go on from this snapshot of the program
+    /// A snapshot: of a machine, or of the program
     #[arg(short = 's', long = "restore", value_name = "FILE", conflicts_with = "kernel")]
     snapshot: Option<PathBuf>,
     /// What runs the program
@@ -55,22 +69,8 @@ pub struct Dump {
     /// Names for addresses: a System.map, or a guest's /proc/kallsyms
     #[arg(long, value_name = "FILE")]
     symbols: Option<PathBuf>,
-    /// The block at this address
-    #[arg(long, value_name = "ADDRESS", value_parser = number, group = "place")]
-    address: Option<u64>,
-    /// The blocks of this function
-    #[arg(long, value_name = "NAME", group = "place")]
-    symbol: Option<String>,
-    /// The blocks from one address up to another
-    #[arg(long, value_name = "FROM..TO", value_parser = range, group = "place")]
-    range: Option<(u64, u64)>,
-    /// The N blocks that ran most often, the first the hottest
-    #[arg(long, value_name = "N", group = "place", requires = "run", conflicts_with = "mode",
-          value_parser = count)]
-    hot: Option<usize>,
-    /// The mode that the code runs in; by default what its address says
-    #[arg(long, value_enum)]
-    mode: Option<Privilege>,
+    #[command(flatten)]
+    excerpt: Excerpt,
     /// What to show
     #[arg(long, value_enum, default_value_t = StageChoice::All)]
     stage: StageChoice,
@@ -81,30 +81,28 @@ pub struct Dump {
     sandbox: SandboxOptions,
 }
 
-/// A privilege.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Privilege {
-    /// Privileged instructions are allowed
-    Kernel,
-    /// Privileged instructions are exceptions
-    User,
-}
-
 impl Dump {
     /// Writes the listing to standard output.
     ///
     /// # Errors
-    /// Refuses files that are no code, and places that are not in them.
+    /// Refuses files that are no code, VMs that do not run, and places that are not in them.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
+        if self.excerpt.hot.is_some() && self.run.is_none() && self.vm.is_none() {
+            let what = "--hot shows what ran: give --run with a program, or --vm";
+            return Err(Refused(what.to_owned()).into());
+        }
         let symbols = self.symbols.as_deref().map(read_symbols).transpose()?;
         let symbols = symbols.as_ref();
-        let (title, listings) = match (&self.kernel, &self.program) {
-            (Some(kernel), _) => (kernel, self.listings(&GuestCode::of_elf(kernel, symbols)?)?),
-            (None, Some(program)) => (program, self.program(program, symbols)?),
-            (None, None) => return Err(Refused("There is nothing to dump".to_owned()).into()),
+        let (title, listings) = match (&self.vm, &self.kernel, &self.program, &self.snapshot) {
+            (Some(vm), ..) => (vm.clone(), self.ask(vm)?),
+            (_, Some(kernel), ..) => {
+                (shown(kernel), self.excerpt.of(&mut GuestCode::of_elf(kernel, symbols)?)?)
+            }
+            (_, _, Some(program), _) => (shown(program), self.program(program, symbols)?),
+            (.., Some(snapshot)) => (shown(snapshot), self.machine(snapshot, symbols)?),
+            _ => return Err(Refused("There is nothing to dump".to_owned()).into()),
         };
-        let (title, width) = (title.display().to_string(), rendering::width());
-        print(&render(&title, &listings, self.stage.into(), self.format, width))?;
+        print(&render(&title, &listings, self.stage.into(), self.format, rendering::width()))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -122,61 +120,40 @@ impl Dump {
         let watching = Watching { profiled: self.run.is_some(), ..Watching::default() };
         let vm = loaded.build(Execution { engine, watching })?;
         let Some(instructions) = self.run else {
-            return self.listings(&GuestCode::of_program(&vm, symbols, false));
+            return Ok(self.excerpt.of(&mut GuestCode::of_program(&vm, symbols, false))?);
         };
         let ran = once::run(vm, instructions);
         let vm = ran.member(0);
-        match self.hot {
+        match self.excerpt.hot {
             Some(count) => Ok(Observed::program(&vm, symbols).hottest(count)),
-            None => self.listings(&GuestCode::of_program(&vm, symbols, true)),
+            None => Ok(self.excerpt.of(&mut GuestCode::of_program(&vm, symbols, true))?),
         }
     }
 
-    /// The listings of what was asked for.
-    fn listings(&self, code: &GuestCode<'_>) -> anyhow::Result<Vec<Listing>> {
-        let user = self.mode.map(|mode| mode == Privilege::User);
-        let mut listings = Vec::new();
-        for range in self.ranges(code)? {
-            let mode = code.mode(range.start, user);
-            let blocks = match self.address {
-                Some(_) => code.at(range.start, mode),
-                None => code.blocks(&range, mode),
-            };
-            listings.extend(blocks.iter().map(|seen| code.listing(seen)));
-        }
-        Ok(listings)
+    /// Shows the code of a machine as it is in a snapshot.
+    fn machine(&self, file: &Path, symbols: Option<&Symbols>) -> anyhow::Result<Vec<Listing>> {
+        let machine = Handle::of_snapshot(&MIPS64R2, file)?;
+        let hold = machine.hold();
+        let naming = Naming::of_kernel(machine.observer().symbols(symbols.cloned()));
+        let vcpu =
+            hold.get(self.vcpu).ok_or_else(|| Refused(format!("There is no CPU {} in it", self.vcpu)))?;
+        Ok(self.excerpt.of(&mut GuestCode::of_machine(shown(file), &vcpu, naming, None))?)
     }
 
-    /// What was asked for, or else everything.
-    fn ranges(&self, code: &GuestCode<'_>) -> anyhow::Result<Vec<Range<Va>>> {
-        if let Some(address) = self.address {
-            let va = code.address(address)?;
-            return Ok(vec![va..va + 4]);
-        }
-        if let Some((from, to)) = self.range {
-            let range = code.address(from)?..code.address(to.saturating_sub(4))? + 4;
-            return Ok(vec![checked(range)?]);
-        }
-        if let Some(name) = &self.symbol {
-            return Ok(vec![checked(code.function(name)?)?]);
-        }
-        code.all().into_iter().map(|range| Ok(checked(range)?)).collect()
+    /// Asks a VM that runs.
+    fn ask(&self, name: &str) -> anyhow::Result<Vec<Listing>> {
+        let Value::Object(mut arguments) = serde_json::to_value(&self.excerpt)? else {
+            unreachable!("a structure becomes an object")
+        };
+        arguments.insert("cpu-index".to_owned(), self.vcpu.into());
+        let mut client = Client::new(Directory::open()?.connect(name)?, PATIENCE)?;
+        let blocks = client.execute("x-myvmm-dump", &arguments)?;
+        serde_json::from_value(blocks).context("The VM is of another version of myvmm")
     }
 }
 
-fn checked(range: Range<Va>) -> Result<Range<Va>, Refused> {
-    if range.is_empty() {
-        return Err(Refused(format!("From {} up to {} there is nothing", range.start, range.end)));
-    }
-    let bytes = range.end.0 - range.start.0;
-    if bytes > MOST_BYTES {
-        let most = MOST_BYTES / 4;
-        return Err(Refused(format!(
-            "{} instructions are more than one listing can have, which is {most}; give a shorter --range",
-            bytes / 4
-        )));
-    }
-    Ok(range)
+fn shown(file: &Path) -> String {
+    file.display().to_string()
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.
@@ -188,41 +165,9 @@ fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Reads an address: hexadecimal, with or without `0x`.
-fn number(text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    u64::from_str_radix(digits, 16).map_err(|_| "write a hexadecimal number of at most 64 bits".to_owned())
-}
-
 fn instructions(text: &str) -> Result<u64, String> {
     if text == TO_THE_END {
         return Ok(u64::MAX);
     }
     text.parse().map_err(|_| "write a number of instructions".to_owned())
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| "write how many blocks, as in 20".to_owned())
-}
-
-fn range(text: &str) -> Result<(u64, u64), String> {
-    let (from, to) = text.split_once("..").ok_or("write two addresses, as in 80100000..80100040")?;
-    Ok((number(from)?, number(to)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_hexadecimal() {
-        assert_eq!(number("80100000"), Ok(0x8010_0000));
-        assert_eq!(number("0xffffffff80100000"), Ok(0xffff_ffff_8010_0000));
-        for bad in ["", "0x", "main", "1ffffffffffffffff", "-4"] {
-            assert!(number(bad).is_err(), "{bad}");
-        }
-        assert_eq!(range("10..20"), Ok((0x10, 0x20)));
-        assert!(range("10-20").is_err());
-    }
 }

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use super::migration::{Order, Parameters};
 use super::protocol::{Arguments, Failure, version};
 use super::target::Controlled;
+use crate::excerpt::Excerpt;
 
 type Result = std::result::Result<Value, Failure>;
 type Body = fn(&Arc<Controlled>, Arguments) -> Result;
 
 /// Every command by its name: QEMU's with the meaning that they have there, and our own.
-const COMMANDS: [(&str, Body); 25] = [
+const COMMANDS: [(&str, Body); 26] = [
     ("cont", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(false)).map(done)),
     ("human-monitor-command", |_, _| Err(Failure::new("There is no human monitor; see query-commands"))),
     ("migrate", |vm, arguments| {
@@ -39,9 +40,14 @@ const COMMANDS: [(&str, Body); 25] = [
     ("stop", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(true)).map(done)),
     ("system_powerdown", |_, arguments| none(arguments).and_then(|()| Err(no_button()))),
     ("system_reset", |vm, arguments| none(arguments).and_then(|()| vm.target.reset()).map(done)),
+    ("x-myvmm-dump", |vm, mut arguments| {
+        let index = arguments.remove("cpu-index").unwrap_or_else(|| 0.into());
+        let Vcpu { cpu_index } = parse(Arguments::from_iter([("cpu-index".to_owned(), index)]))?;
+        blocks(vm, cpu_index, &parse(arguments)?)
+    }),
     ("x-myvmm-dump-hot", |vm, arguments| {
         let Hot { count } = parse(arguments)?;
-        vm.target.hottest(count)
+        blocks(vm, 0, &Excerpt::hottest(count))
     }),
     ("x-myvmm-query", |vm, arguments| none(arguments).map(|()| about(vm))),
     ("x-myvmm-query-registers", |vm, arguments| {
@@ -98,6 +104,17 @@ fn no_button() -> Failure {
     Failure::new(
         "The machine has no power button that its guest would see; shut the guest down from within, or quit",
     )
+}
+
+/// The blocks that `excerpt` asks for, if they are an answer that clients can take.
+fn blocks(vm: &Controlled, index: usize, excerpt: &Excerpt) -> Result {
+    const MOST_BYTES: usize = 4 << 20;
+    let blocks = json!(vm.target.blocks(index, excerpt)?);
+    if blocks.to_string().len() > MOST_BYTES {
+        let what = "The blocks are more than one answer can have, which is 4 MB; ask for fewer";
+        return Err(Failure::new(what));
+    }
+    Ok(blocks)
 }
 
 fn parse<T: DeserializeOwned>(arguments: Arguments) -> std::result::Result<T, Failure> {

@@ -8,10 +8,12 @@ use fuzzing::{Corpus, Numbers};
 use runtime::migrate::{Connect, Departure, Outcome};
 use runtime::vm::snapshots::Form;
 use serde_json::{Value, json};
+use translator::listing::Listing;
 
 use super::protocol::{Conversation, Failure};
 use super::server::Notices;
 use super::target::{Controlled, Target};
+use crate::excerpt::Excerpt;
 
 /// A machine that is not one: it says yes to all that needs no file.
 struct Nothing;
@@ -72,8 +74,8 @@ impl Target for Nothing {
         Err("it is no VM".into())
     }
 
-    fn hottest(&self, _count: usize) -> Result<Value, Failure> {
-        Ok(json!([]))
+    fn blocks(&self, _index: usize, _excerpt: &Excerpt) -> Result<Vec<Listing>, Failure> {
+        Ok(Vec::new())
     }
 }
 

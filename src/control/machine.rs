@@ -11,10 +11,14 @@ use runtime::vm::snapshots::{Form, Saved, Snapshots};
 use runtime::vm::{Config, Handle};
 use serde_json::{Value, json};
 use translator::cp0::Cp0;
+use translator::listing::Listing;
 
 use super::protocol::Failure;
 use super::target::Target;
+use crate::excerpt::Excerpt;
 use crate::exit::Refused;
+use crate::guest_code::GuestCode;
+use crate::naming::Naming;
 use crate::observed::Observed;
 
 /// A machine.
@@ -237,12 +241,21 @@ impl Target for Machine {
         Ok(outcome)
     }
 
-    fn hottest(&self, count: usize) -> Result<Value, Failure> {
-        let machine = self.current().filter(|_| self.config.watching.profiled);
-        let machine = machine.ok_or_else(|| {
-            Failure::new("The machine does not count its blocks; start it with --hot or --perf-map")
-        })?;
-        Ok(json!(Observed::machine(machine.observer(), None).hottest(count)))
+    fn blocks(&self, index: usize, excerpt: &Excerpt) -> Result<Vec<Listing>, Failure> {
+        let machine = self.current().ok_or_else(|| Failure::new("The machine is not yet there"))?;
+        let observer = machine.observer();
+        if let Some(count) = excerpt.hot {
+            if !self.config.watching.profiled {
+                let what = "The machine does not count its blocks; start it with --hot or --perf-map";
+                return Err(Failure::new(what));
+            }
+            return Ok(Observed::machine(observer, None).hottest(count));
+        }
+        let naming = Naming::of_kernel(observer.symbols(None));
+        let hold = machine.hold();
+        let vcpu = hold.get(index).ok_or_else(|| Failure::new(format!("There is no vCPU {index}")))?;
+        let mut code = GuestCode::of_machine("the machine".to_owned(), &vcpu, naming, Some(observer));
+        excerpt.of(&mut code).map_err(|error| Failure::new(error.to_string()))
     }
 }
 

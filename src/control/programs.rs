@@ -9,9 +9,12 @@ use runtime::program::ProgramVm;
 use runtime::program::moving::Leaving;
 use runtime::vm::snapshots::Form;
 use serde_json::{Value, json};
+use translator::listing::Listing;
 
 use super::protocol::Failure;
 use super::target::Target;
+use crate::excerpt::Excerpt;
+use crate::guest_code::GuestCode;
 use crate::observed::{Observed, hottest};
 
 /// Programs that are paused and go on together.
@@ -93,11 +96,17 @@ impl Target for Programs {
         Ok(departure.run(&mut leaving, way))
     }
 
-    fn hottest(&self, count: usize) -> Result<Value, Failure> {
-        if !self.profiled {
-            let what = "The programs do not count their blocks; start them with --hot or --perf-map";
-            return Err(Failure::new(what));
+    fn blocks(&self, index: usize, excerpt: &Excerpt) -> Result<Vec<Listing>, Failure> {
+        if let Some(count) = excerpt.hot {
+            if !self.profiled {
+                let what = "The programs do not count their blocks; start them with --hot or --perf-map";
+                return Err(Failure::new(what));
+            }
+            return Ok(hottest(&self.each(|vm| Observed::program(vm, None)), count));
         }
-        Ok(json!(hottest(&self.each(|vm| Observed::program(vm, None)), count)))
+        let hold = self.vms.hold();
+        let vm = hold.get(index).ok_or_else(|| Failure::new(format!("There is no program {index}")))?;
+        let mut code = GuestCode::of_program(&vm, None, true);
+        excerpt.of(&mut code).map_err(|error| Failure::new(error.to_string()))
     }
 }

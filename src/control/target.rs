@@ -8,10 +8,12 @@ use std::time::Instant;
 use runtime::migrate::{Connect, Departure, Outcome, Status, Terms, Waiting, Waits};
 use runtime::vm::snapshots::Form;
 use serde_json::{Value, json};
+use translator::listing::Listing;
 
 use super::migration;
 use super::protocol::{Event, Failure};
 use super::server::Notices;
+use crate::excerpt::Excerpt;
 
 /// A VM as others control it.
 pub trait Target: Send + Sync {
@@ -53,11 +55,11 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// Says why it cannot even be tried.
     fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String>;
-    /// The blocks that ran most often, as `myvmm dump --format json` shows blocks.
+    /// The blocks of vCPU, or program, `index` that `excerpt` asks for.
     ///
     /// # Errors
-    /// Fails if nobody counts them.
-    fn hottest(&self, count: usize) -> Result<Value, Failure>;
+    /// Fails for places that are not there, and for the hottest blocks if nobody counts them.
+    fn blocks(&self, index: usize, excerpt: &Excerpt) -> Result<Vec<Listing>, Failure>;
 }
 
 /// A VM with its name, and those who are told what happens to it.

@@ -9,4 +9,5 @@ mod moving;
 mod players;
 mod snapshot;
 mod spim;
+mod stale;
 mod turns;

@@ -259,9 +259,10 @@ impl Cache {
         self.arena.routines()
     }
 
-    /// All blocks that there are, with their sites as they are patched.
-    pub fn blocks(&self) -> impl Iterator<Item = Block> {
-        self.blocks.values().map(|entry| entry.block.patched(&entry.sites))
+    /// The blocks that there are and that `wanted` chooses, with their sites as they are patched.
+    pub fn blocks(&self, wanted: impl Fn(&Block) -> bool) -> impl Iterator<Item = Block> {
+        let wanted = self.blocks.values().filter(move |entry| wanted(&entry.block));
+        wanted.map(|entry| entry.block.patched(&entry.sites))
     }
 
     /// Which block each link belongs to, by the return address of the link's stub.

@@ -365,12 +365,11 @@ impl Snapshots {
         mut reader: Reader,
     ) -> Result<(), SnapshotError> {
         let machine = &self.shared.machine;
+        restore_vcpus(hold, &mut reader)?;
         machine.set_run_time(state.elapsed);
         for (number, order) in state.orders.into_iter().enumerate() {
-            let mut vcpu = hold.member(number);
-            reader.restore(&mut *vcpu)?;
             if machine.clock == Clock::Instructions {
-                vcpu.set_ticks(state.elapsed / NANOSECONDS_PER_TICK);
+                hold.member(number).set_ticks(state.elapsed / NANOSECONDS_PER_TICK);
             }
             machine.control.set_order(number, order);
         }
@@ -405,6 +404,24 @@ fn elapsed(machine: &Machine, hold: &Hold<Vcpu>) -> u64 {
             ticks.unwrap_or(0).saturating_mul(NANOSECONDS_PER_TICK)
         }
     }
+}
+
+/// Gives `vcpus` of `machine`, which has not run, the memory and the registers that `opened` has; devices are left out.
+pub(super) fn restore_sight(
+    machine: &Machine,
+    vcpus: &Arc<Pausable<Vcpu>>,
+    opened: Opened,
+) -> Result<(), RestoreError> {
+    let Opened { file, mut reader, .. } = opened;
+    restore_memory(machine, &mut reader, &file, MOST_ANCESTORS)?;
+    Ok(restore_vcpus(&vcpus.hold(), &mut reader)?)
+}
+
+fn restore_vcpus(hold: &Hold<Vcpu>, reader: &mut Reader) -> Result<(), SnapshotError> {
+    for number in 0..hold.count() {
+        reader.restore(&mut *hold.member(number))?;
+    }
+    Ok(())
 }
 
 /// Makes all pages clean, for vCPUs that stand still; gives those that were not.

@@ -1,21 +1,34 @@
 //! The lines to assemble, in order: files, what they include, and the expansions of macros, each a frame
 //! on a stack. Knows comments of the `/* */` kind, because they span lines; all else is for others.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::diagnostics::Problem;
 use super::source::{Cause, FrameId, LineId, SourceMap, Span, Text};
 
-/// The most lines that a program expands to: macros that use macros grow fast.
+/// The most lines of a program.
 const MAX_LINES: usize = 2_000_000;
+/// The most lines and bytes that come from macros and from files that were included before: macros that use macros,
+/// and files that include files twice, grow so fast that nobody would wait for [`MAX_LINES`].
+const MAX_REPEATED: Amount = Amount { lines: 100_000, bytes: 4 << 20 };
 /// The deepest nesting of files and macros.
 const MAX_DEPTH: usize = 100;
 
 /// A line with its number in its file.
 pub(super) type NumberedLine = (u32, Arc<str>);
 
+/// An amount of text.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    lines: usize,
+    bytes: usize,
+}
+
 struct Frame {
     id: FrameId,
+    /// Whether its lines have been there before, or are made from others.
+    is_repeated: bool,
     lines: std::vec::IntoIter<NumberedLine>,
     file: Arc<str>,
     /// The macro that it is a use of, by name and number of parameters.
@@ -27,6 +40,8 @@ struct Frame {
 pub(super) struct Reader {
     stack: Vec<Frame>,
     count: usize,
+    repeated: Amount,
+    files: HashSet<Arc<str>>,
 }
 
 impl Reader {
@@ -92,8 +107,10 @@ impl Reader {
         lines: Vec<NumberedLine>,
         from: Option<(Cause, Span)>,
     ) -> FrameId {
+        let is_macro = matches!(from, Some((Cause::Macro(_), _)));
+        let is_repeated = is_macro || !self.files.insert(file.clone());
         let id = map.add_frame(file.clone(), from);
-        self.stack.push(Frame { id, lines: lines.into_iter(), file, use_of: None });
+        self.stack.push(Frame { id, is_repeated, lines: lines.into_iter(), file, use_of: None });
         id
     }
 
@@ -117,14 +134,28 @@ impl Reader {
     pub fn next_in_frame(&mut self, map: &mut SourceMap) -> Result<Option<LineId>, Problem> {
         let Some(frame) = self.stack.last_mut() else { return Ok(None) };
         let Some((number, text)) = frame.lines.next() else { return Ok(None) };
-        let line = map.add_line(frame.id, number, text);
         self.count += 1;
-        if self.count > MAX_LINES {
-            self.stack.clear();
-            let span = Span::new(line, 0, 1);
-            return Err(Problem::new(span, format!("the program has more than {MAX_LINES} lines")));
+        if frame.is_repeated {
+            self.repeated.lines += 1;
+            self.repeated.bytes += text.len();
         }
-        Ok(Some(line))
+        let line = map.add_line(frame.id, number, text);
+        let Some(message) = self.excess() else { return Ok(Some(line)) };
+        self.stack.clear();
+        Err(Problem::new(Span::new(line, 0, 1), message))
+    }
+
+    /// What there is too much of.
+    fn excess(&self) -> Option<String> {
+        let Amount { lines, bytes } = MAX_REPEATED;
+        if self.count > MAX_LINES {
+            return Some(format!("the program has more than {MAX_LINES} lines"));
+        }
+        let is_too_much = self.repeated.lines > lines || self.repeated.bytes > bytes;
+        is_too_much.then(|| {
+            let megabytes = bytes >> 20;
+            format!("macros and repeated includes make more than {lines} lines or {megabytes} MB")
+        })
     }
 }
 

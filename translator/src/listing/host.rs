@@ -8,7 +8,7 @@ use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter, FormatterOutput, FormatterTextKind, Instruction,
     NasmFormatter, OpKind, Register, SymbolResolver, SymbolResult,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, target};
 use crate::block::Block;
@@ -18,7 +18,7 @@ use crate::isa::text::Names;
 use crate::stub::Stub;
 
 /// One host instruction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLine {
     /// Its offset in the block's code.
     pub offset: usize,

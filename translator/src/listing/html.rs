@@ -129,7 +129,7 @@ fn row(line: &Line, stage: Stage) -> String {
     let mut cells = format!("<td>{guest}</td>");
     if stage.shows(Stage::Plan) {
         let actions = escaped(&line.plan.actions.join("\n"));
-        let (kind, reason) = (line.plan.kind, escaped(line.plan.reason));
+        let (kind, reason) = (&line.plan.kind, escaped(&line.plan.reason));
         let changes: Vec<String> = line.changes.iter().map(|change| format!("* {change}")).collect();
         let _ = write!(
             cells,

@@ -4,11 +4,14 @@
 //! never decides anything that translation depends on.
 
 mod graph;
+mod hexadecimal;
 mod host;
 mod html;
 mod text;
 
-use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::addr::Va;
 use crate::block::{Block, End, Step};
@@ -56,7 +59,7 @@ pub struct Facts {
 }
 
 /// How often a block has run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// How often its host code was entered, if that was counted.
     pub executions: u64,
@@ -65,6 +68,9 @@ pub struct Runs {
     /// Whether it has host code now.
     pub translated: bool,
 }
+
+/// Words of the translator's own, or those that a listing from elsewhere has.
+pub type Text = Cow<'static, str>;
 
 /// A stage of translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,20 +95,20 @@ impl Stage {
 }
 
 /// The translation of one block.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Listing {
     /// The virtual address of the first instruction.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(with = "hexadecimal")]
     pub address: u64,
     /// Its name.
     pub name: Option<String>,
     /// The physical address of the first instruction.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(with = "hexadecimal")]
     pub physical: u64,
     /// The mode, by the names of its bits.
     pub mode: String,
     /// How the block ends.
-    pub end: &'static str,
+    pub end: Text,
     /// Its instructions.
     pub lines: Vec<Line>,
     /// The host code that every run begins with.
@@ -124,20 +130,20 @@ pub struct Listing {
 }
 
 /// One instruction.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// Its virtual address.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(with = "hexadecimal")]
     pub address: u64,
     /// Its word.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(with = "hexadecimal")]
     pub word: u32,
     /// Its assembly text.
     pub text: String,
     /// Whether it is in a delay slot.
     pub in_slot: bool,
     /// Its classes in the instruction table.
-    pub classes: Vec<&'static str>,
+    pub classes: Vec<Text>,
     /// What replaces it.
     pub plan: PlanLine,
     /// What it has been patched to as it ran, in order.
@@ -151,18 +157,18 @@ pub struct Line {
 }
 
 /// What replaces an instruction.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlanLine {
     /// How many actions replace it.
-    pub kind: &'static str,
+    pub kind: Text,
     /// The actions.
     pub actions: Vec<String>,
     /// Why.
-    pub reason: &'static str,
+    pub reason: Text,
 }
 
 /// The way on after the last instruction.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LastLines {
     /// As the intermediate representation has it.
     pub ir: String,
@@ -171,20 +177,20 @@ pub struct LastLines {
 }
 
 /// A block with a direct jump to another.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WayIn {
     /// The virtual address of its first instruction.
-    #[serde(serialize_with = "hexadecimal")]
+    #[serde(with = "hexadecimal")]
     pub address: u64,
     /// Its name.
     pub name: Option<String>,
 }
 
 /// A place that a block goes to by itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WayOut {
     /// Its virtual address; `None` if a register says it.
-    #[serde(serialize_with = "optional_hexadecimal")]
+    #[serde(with = "hexadecimal::optional")]
     pub address: Option<u64>,
     /// Its name.
     pub name: Option<String>,
@@ -197,7 +203,7 @@ pub struct WayOut {
 }
 
 /// How large a block is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sizes {
     /// Guest instructions.
     pub guest_instructions: usize,
@@ -211,17 +217,6 @@ pub struct Sizes {
     pub host_bytes: usize,
     /// Host bytes for each guest byte.
     pub expansion: f64,
-}
-
-fn hexadecimal<S: Serializer>(value: &(impl Copy + Into<u64>), serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{:#x}", (*value).into()))
-}
-
-fn optional_hexadecimal<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => hexadecimal(value, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 impl Listing {
@@ -303,7 +298,7 @@ impl Lister<'_> {
             name: self.name(block.va),
             physical: block.key.pa.0,
             mode: mode_name(block.key.mode),
-            end: end_name(block.end),
+            end: end_name(block.end).into(),
             lines: (0..block.steps.len()).map(|index| self.line(index, facts.as_ref())).collect(),
             entry: self.host.of(|part| part == Part::Entry),
             last: LastLines {
@@ -338,11 +333,11 @@ impl Lister<'_> {
             in_slot,
             classes: step
                 .insn
-                .map_or(Vec::new(), |i| i.classes().iter_names().map(|(name, _)| name).collect()),
+                .map_or(Vec::new(), |i| i.classes().iter_names().map(|(name, _)| name.into()).collect()),
             plan: PlanLine {
-                kind: step.plan.kind().name(),
+                kind: step.plan.kind().name().into(),
                 actions: step.plan.actions.iter().map(ToString::to_string).collect(),
-                reason: step.plan.reason,
+                reason: step.plan.reason.into(),
             },
             changes: facts.map(|facts| changes(facts, index)).unwrap_or_default(),
             ir,

@@ -243,6 +243,19 @@ const PIECES: &[&str] = &[
 const GOOD: &str = ".data\nx: .word 1, 2\ns: .asciiz \"hi\\n\"\n.text\n.macro m(%a)\nli $v0, %a\n.end_macro\n\
                     main: m(4)\nla $a0, s\nlw $t0, x+4($t1)\n1: addi $t0, $t0, -1\nbgt $t0, 5, 1b\njal f\nf: jr $ra\n";
 
+/// Forty macros of which each uses the one before twice: a million million lines.
+#[test]
+fn macros_that_grow_fast_are_stopped_soon() {
+    let macros = (1..40).map(|n| format!(".macro m{n}\nm{}\nm{}\n.end_macro\n", n - 1, n - 1));
+    let source = format!(".macro m0\nnop\n.end_macro\n{}m39\n", macros.collect::<String>());
+    let said = errors(&source, &options(Compat::Mars));
+    assert!(said.contains("macros and repeated includes make more than 100000 lines or 4 MB"), "{said}");
+    let doubled = (1..40).map(|n| format!(".macro m{n} x\nm{} \"\\x\\x\"\n.endm\n", n - 1));
+    let source = format!(".macro m0 x\nnop\n.endm\n{}m39 y\n", doubled.collect::<String>());
+    let said = errors(&source, &options(Compat::Gas));
+    assert!(said.contains("becomes too long"), "{said}");
+}
+
 fn any_options() -> impl Strategy<Value = Options> {
     let compat = prop_oneof![Just(Compat::Mars), Just(Compat::Spim), Just(Compat::Gas)];
     let cpu = prop_oneof![Just(Cpu::Mips32r2), Just(Cpu::Mips64r2)];
