@@ -61,6 +61,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
         trace: None,
         disks: Vec::new(),
         cards: Vec::new(),
+        consoles: Vec::new(),
     })
 }
 

@@ -120,6 +120,7 @@ impl MachineOptions {
             trace: None,
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(self.schedule == Schedule::Threads),
+            consoles: self.devices.open_consoles()?,
         })
     }
 
@@ -154,6 +155,8 @@ impl MachineOptions {
                 }
             }
         }
+        // They are removed in the end.
+        self.devices.console_sockets().for_each(|path| needs.write_beside(path));
         self.sandbox.enter(&needs)
     }
 

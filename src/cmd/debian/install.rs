@@ -69,6 +69,7 @@ fn config(guest: &Guest, installation: &Installation) -> anyhow::Result<Config> 
         trace: None,
         disks,
         cards: Vec::new(),
+        consoles: Vec::new(),
     })
 }
 
