@@ -4,11 +4,17 @@
 
 mod bench;
 mod cmd;
+#[allow(dead_code, reason = "what uses it, migration, is being built")]
+mod connection;
 mod console;
 mod control;
 mod devices;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod guest_code;
+mod naming;
+mod observed;
 mod options;
 mod program;
 mod rendering;
@@ -51,6 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::report_panics();
+    exit::outlive_file_limits();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {

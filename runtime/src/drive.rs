@@ -110,8 +110,8 @@ fn run_until_called(vcpus: &Pausable<Vcpu>, mut vcpu: MutexGuard<'_, Vcpu>, engi
     let control = Arc::clone(&vcpu.machine.control);
     vcpu.set_alarm_clock();
     while !vcpus.is_called(vcpu.number) {
-        if let Some(address) = control.take_start(vcpu.number) {
-            vcpu.start(address);
+        if let Some(order) = control.take_order(vcpu.number) {
+            vcpu.obey(order);
         }
         if !vcpu.is_started() {
             return false;
@@ -166,18 +166,23 @@ impl Player<'_> {
         if self.waits || !self.vcpu.is_started() {
             self.vcpu.silence();
         }
-        if let Some(address) = control.take_start(self.vcpu.number) {
-            self.vcpu.start(address);
-            self.waits = false;
-        }
+        self.obey(control);
         self.waits = self.waits && !self.vcpu.is_wakeable();
         self.vcpu.is_started() && !self.waits
     }
 
-    /// Runs `slice` instructions, or less if it waits or the machine is called.
+    /// Does what it was told, if anything.
+    fn obey(&mut self, control: &Control) {
+        if let Some(order) = control.take_order(self.vcpu.number) {
+            self.vcpu.obey(order);
+            self.waits = false;
+        }
+    }
+
+    /// Runs `slice` instructions, or less if it waits or stops, or the machine is called.
     fn play(&mut self, control: &Control, engine: Engine, slice: u64) {
         let end = self.vcpu.ticks() + slice;
-        while !self.waits && control.ending().is_none() {
+        while !self.waits && self.vcpu.is_started() && control.ending().is_none() {
             let left = end.saturating_sub(self.vcpu.ticks());
             if left == 0 {
                 return;
@@ -189,6 +194,7 @@ impl Player<'_> {
                 // The guest has handlers of its own.
                 Outcome::SystemCall | Outcome::Exception(_) => {}
             }
+            self.obey(control);
         }
     }
 }

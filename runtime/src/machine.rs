@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
 use translator::cpu::alarm;
@@ -15,7 +16,8 @@ use crate::board::virt::COUNT_HZ;
 use crate::bus::Bus;
 use crate::cache::Cache;
 use crate::code_gate::{Alone, CodeGate, Running};
-use crate::device::pins::{VcpuPins, VcpuStart};
+use crate::device::lock;
+use crate::device::pins::{VcpuPins, VcpuPower};
 use crate::device::power::PowerControl;
 use crate::doorbell::{Doorbell, Sleeper};
 use crate::memory::{Notices, PageFlags, Ram, WriteWatch};
@@ -57,6 +59,17 @@ pub enum Ending {
     Quit = 3,
     /// Someone outside asked for a reset.
     HostReset = 4,
+    /// The guest runs elsewhere now.
+    Moved = 5,
+}
+
+/// What a vCPU is told, by itself or by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerOrder {
+    /// To start at an address, with its registers as after reset.
+    Start(u64),
+    /// To stop until it is told to start.
+    Stop,
 }
 
 /// The switches of a machine that any thread may throw, and the vCPUs' doorbells.
@@ -64,8 +77,8 @@ pub struct Control {
     doorbells: Vec<Arc<Doorbell>>,
     /// The thread that runs all vCPUs, if one does.
     sleeper: Arc<Sleeper>,
-    /// Where each stopped vCPU starts: 0 while it is not to start.
-    starts: Vec<AtomicU64>,
+    /// What each vCPU has been told and not done yet.
+    orders: Vec<Mutex<Option<PowerOrder>>>,
     ending: AtomicU32,
     paused: AtomicBool,
 }
@@ -88,7 +101,7 @@ impl Control {
         Arc::new(Self {
             doorbells,
             sleeper,
-            starts: (0..vcpus).map(|_| AtomicU64::new(0)).collect(),
+            orders: (0..vcpus).map(|_| Mutex::default()).collect(),
             ending: AtomicU32::new(0),
             paused: AtomicBool::new(false),
         })
@@ -113,14 +126,14 @@ impl Control {
         self.ring_all();
     }
 
-    /// Asks vCPU `vcpu` to start at `address`; 0 asks for nothing.
-    pub(crate) fn ask_start(&self, vcpu: usize, address: u64) {
-        self.starts[vcpu].store(address, Ordering::Release);
+    /// Tells vCPU `vcpu` what to do, instead of what it was told before and has not done.
+    pub(crate) fn set_order(&self, vcpu: usize, order: Option<PowerOrder>) {
+        *lock(&self.orders[vcpu]) = order;
     }
 
-    /// The address at which vCPU `vcpu` is to start, if that was asked for and not done yet; else 0.
-    pub(crate) fn asked_start(&self, vcpu: usize) -> u64 {
-        self.starts[vcpu].load(Ordering::Acquire)
+    /// What vCPU `vcpu` has been told and not done yet.
+    pub(crate) fn order(&self, vcpu: usize) -> Option<PowerOrder> {
+        *lock(&self.orders[vcpu])
     }
 
     /// Why the machine stopped, if it has.
@@ -130,6 +143,7 @@ impl Control {
             2 => Some(Ending::Reset),
             3 => Some(Ending::Quit),
             4 => Some(Ending::HostReset),
+            5 => Some(Ending::Moved),
             _ => None,
         }
     }
@@ -160,12 +174,17 @@ impl Control {
         self.paused.load(Ordering::Acquire)
     }
 
-    /// Takes the address at which vCPU `vcpu` is to start, if another vCPU asked for that.
-    pub fn take_start(&self, vcpu: usize) -> Option<u64> {
-        match self.starts[vcpu].swap(0, Ordering::AcqRel) {
-            0 => None,
-            address => Some(address),
+    /// Tells a vCPU, if there is it, what to do, and calls it to a settled point.
+    fn give_order(&self, vcpu: usize, order: PowerOrder) {
+        if let Some(doorbell) = self.doorbells.get(vcpu) {
+            self.set_order(vcpu, Some(order));
+            doorbell.ring(alarm::ATTENTION);
         }
+    }
+
+    /// Takes what vCPU `vcpu` has been told.
+    pub fn take_order(&self, vcpu: usize) -> Option<PowerOrder> {
+        lock(&self.orders[vcpu]).take()
     }
 }
 
@@ -185,12 +204,13 @@ impl VcpuPins for Control {
     }
 }
 
-impl VcpuStart for Control {
+impl VcpuPower for Control {
     fn start(&self, vcpu: usize, reset_base: u64) {
-        if let Some(start) = self.starts.get(vcpu) {
-            start.store(reset_base, Ordering::Release);
-            self.doorbells[vcpu].ring(alarm::ATTENTION);
-        }
+        self.give_order(vcpu, PowerOrder::Start(reset_base));
+    }
+
+    fn stop(&self, vcpu: usize) {
+        self.give_order(vcpu, PowerOrder::Stop);
     }
 }
 

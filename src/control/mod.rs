@@ -6,6 +6,8 @@
 pub mod client;
 mod command;
 pub mod directory;
+#[cfg(test)]
+mod fuzz;
 pub mod machine;
 pub mod programs;
 mod protocol;
@@ -89,22 +91,4 @@ fn serve(listener: UnixListener, vm: &Arc<Controlled>, notices: &Notices) -> any
     let vm = Arc::clone(vm);
     let execute = Box::new(move |name: &str, arguments| command::execute(&vm, name, arguments));
     Server::start(listener, notices, execute).context("Cannot start the control's thread")
-}
-
-#[cfg(test)]
-mod testing {
-    //! What tests with random input share.
-
-    /// Random numbers (xorshift64*, Vigna 2014) from a state that is not 0.
-    pub fn random(state: &mut u64) -> u64 {
-        *state ^= *state >> 12;
-        *state ^= *state << 25;
-        *state ^= *state >> 27;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    /// How often: `MYVMM_FUZZ_ROUNDS` makes longer runs.
-    pub fn rounds(usual: u64) -> u64 {
-        std::env::var("MYVMM_FUZZ_ROUNDS").map_or(usual, |text| text.parse().expect("a number of rounds"))
-    }
 }

@@ -207,7 +207,6 @@ fn line(message: &Value) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::testing::{random, rounds};
 
     fn echo(name: &str, arguments: Arguments) -> Result<Value, Failure> {
         match name {
@@ -258,51 +257,6 @@ mod tests {
             let replies = say(&mut talk, text);
             assert_eq!(replies.len(), 1, "{text}");
             assert!(replies[0]["error"]["desc"].as_str().unwrap().contains(words), "{text}: {replies:?}");
-        }
-    }
-
-    /// A stream of whole, cut, damaged and senseless commands.
-    #[test]
-    fn every_stream_is_survived_and_every_command_answered() {
-        const PARTS: [&str; 8] = [
-            r#"{"execute":"echo","id":7}"#,
-            "{\"execute\":\"echo\",\"arguments\":{\"a\":\"\\u00e9\\\"}\"}}",
-            "{",
-            "\"",
-            "}]",
-            "\n",
-            "\\",
-            "nonsense ",
-        ];
-        for seed in 1..=rounds(2000) {
-            let mut dice = seed;
-            let mut stream: Vec<u8> = Vec::new();
-            for _ in 0..random(&mut dice) % 20 {
-                stream.extend(PARTS[random(&mut dice) as usize % PARTS.len()].bytes());
-                if random(&mut dice).is_multiple_of(4) {
-                    let place = random(&mut dice) as usize % stream.len();
-                    stream[place] = random(&mut dice) as u8;
-                }
-            }
-            let mut talk = Conversation { negotiated: true, ..Conversation::default() };
-            let mut rest = &stream[..];
-            while !rest.is_empty() {
-                let (bytes, after) = rest.split_at(1 + random(&mut dice) as usize % rest.len());
-                let replies = talk.answer(bytes, echo);
-                let replies = serde_json::Deserializer::from_slice(&replies).into_iter::<Value>();
-                for reply in replies {
-                    let reply = reply.unwrap();
-                    assert!(
-                        reply.get("return").is_some() != reply.get("error").is_some(),
-                        "seed {seed}: {reply}"
-                    );
-                }
-                rest = after;
-            }
-            // Whatever came before, a client can begin anew.
-            assert!(talk.answer(b"\xff", echo).is_empty());
-            let replies = say(&mut talk, r#"{"execute":"echo","id":1}"#);
-            assert_eq!(replies, [json!({ "return": {}, "id": 1 })], "seed {seed}");
         }
     }
 }

@@ -243,37 +243,38 @@ fn is_passing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::testing::{random, rounds};
 
     #[test]
-    fn clients_that_say_anything_and_leave_at_any_time_stop_nobody() {
+    fn fuzz_clients() {
+        const PARTS: [&[u8]; 5] =
+            [b"{\"execute\":\"qmp_capabilities\"}", b"{\"execute\":\"x\"}", b"{\"a", b"\n\xff", b"\0]]"];
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let notices = Notices::new().unwrap();
         let execute: Execute = Box::new(|_, _| Ok(Value::Null));
         let _server = Server::start(UnixListener::bind(&path).unwrap(), &notices, execute).unwrap();
-        const PARTS: [&[u8]; 5] =
-            [b"{\"execute\":\"qmp_capabilities\"}", b"{\"execute\":\"x\"}", b"{\"a", b"\n\xff", b"\0]]"];
-        let mut guests: Vec<UnixStream> = Vec::new();
-        for seed in 1..=rounds(300) {
-            let mut dice = seed;
-            if guests.len() < 2 * MOST_CLIENTS {
-                guests.push(UnixStream::connect(&path).unwrap());
+        let mut clients: Vec<UnixStream> = Vec::new();
+        fuzzing::run(|numbers| {
+            for _ in 0..100 {
+                if clients.len() < 2 * MOST_CLIENTS {
+                    clients.push(UnixStream::connect(&path).unwrap());
+                }
+                let client = numbers.index(clients.len());
+                // One that has been hung up on says nothing more.
+                let _ = clients[client].write_all(numbers.one_of(&PARTS));
+                notices.publish(Event::Stop);
+                if numbers.once_in(3) {
+                    clients.swap_remove(client);
+                }
             }
-            let guest = random(&mut dice) as usize % guests.len();
-            // One that has been hung up on says nothing more.
-            let _ = guests[guest].write_all(PARTS[random(&mut dice) as usize % PARTS.len()]);
-            notices.publish(Event::Stop);
-            if random(&mut dice).is_multiple_of(3) {
-                guests.swap_remove(guest);
-            }
-        }
-        drop(guests);
-        let mut last = UnixStream::connect(&path).unwrap();
-        last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut bytes = [0; 8];
-        last.read_exact(&mut bytes).unwrap();
-        assert_eq!(&bytes[..6], b"{\"QMP\"");
+            // Whoever comes when the others have gone is greeted.
+            clients.clear();
+            let mut last = UnixStream::connect(&path).unwrap();
+            last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut bytes = [0; 8];
+            last.read_exact(&mut bytes).unwrap();
+            assert_eq!(&bytes[..6], b"{\"QMP\"");
+        });
     }
 
     #[test]

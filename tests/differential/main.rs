@@ -75,13 +75,9 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     while instructions < wanted {
         let slots = if wanted == 1 { 1 } else { SLOTS };
         let batch: Vec<Program> = (0..slots as u64).map(|index| menu.program(seed + index)).collect();
-        let (ours, theirs) = (first.1(&batch), second.1(&batch));
-        for (slot, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-            if !ours.agrees(theirs) {
-                println!("{}", ours.difference(theirs));
-                report(&batch[..slot], &batch[slot], privilege, [first, second]);
-            }
-            *ends.entry(ours.end.to_string()).or_default() += 1;
+        let ours = agree(&batch, privilege, [first, second]);
+        for state in &ours {
+            *ends.entry(state.end.to_string()).or_default() += 1;
         }
         instructions += ours.iter().filter_map(|state| state.ran).sum::<u64>();
         programs += slots;
@@ -89,6 +85,18 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     }
     println!("{}: {instructions} instructions of {programs} programs agree with {}", first.0, second.0);
     println!("  ends: {ends:?}");
+}
+
+/// Runs `batch` in both ways, and gives what the first leaves; a difference is reported.
+fn agree(batch: &[Program], privilege: Privilege, [first, second]: [Run<'_>; 2]) -> Vec<State> {
+    let (ours, theirs) = (first.1(batch), second.1(batch));
+    for (slot, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        if !ours.agrees(theirs) {
+            println!("{}", ours.difference(theirs));
+            report(&batch[..slot], &batch[slot], privilege, [first, second]);
+        }
+    }
+    ours
 }
 
 /// Shrinks the failing program, and what ran before it, and panics with what is left.
@@ -157,4 +165,18 @@ fn interpreter_agrees_with_qemu() {
 #[test]
 fn jit_agrees_with_qemu() {
     compare_with_qemu(COUNTING_JIT);
+}
+
+/// Programs of any seeds by any two setups, in either mode.
+#[test]
+fn fuzz_blocks() {
+    let menus = [(World::User, Privilege::User), (World::Kernel, Privilege::Kernel)];
+    let menus = menus.map(|(world, privilege)| (Menu::new(world), privilege));
+    fuzzing::run(|numbers| {
+        let (menu, privilege) = &menus[numbers.index(menus.len())];
+        let [first, second] = [numbers.one_of(SETUPS), numbers.one_of(SETUPS)];
+        let batch: Vec<_> = (0..=numbers.index(64)).map(|_| menu.program(numbers.next())).collect();
+        let run = |setup: Setup| move |programs: &[Program]| run_here(setup, *privilege, programs);
+        agree(&batch, *privilege, [(first.name, &run(first)), (second.name, &run(second))]);
+    });
 }

@@ -6,40 +6,41 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use fuzzing::Numbers;
 use runtime::program::{Image, ProgramVm};
 use runtime::vcpu::Engine;
 use tempfile::TempDir;
 use translator::asm::{Compat, Cpu, Endian, Options};
 
-use crate::harness::{Dice, ENGINES, Memory, assemble, ending, run, setting};
+use crate::harness::{ENGINES, Memory, assemble, ending, run, setting};
 use crate::spim::generate;
 
 const PATIENCE: u64 = 200_000;
 
-struct Result {
+pub struct Result {
     output: Vec<u8>,
     end: String,
-    registers: runtime::program::Registers,
+    pub registers: runtime::program::Registers,
     memory: Vec<u8>,
 }
 
-fn finish(mut vm: ProgramVm, mut console: Memory) -> Result {
+pub fn finish(mut vm: ProgramVm, mut console: Memory) -> Result {
     run(&mut vm, &mut console, 1000, PATIENCE);
     let memory = vm.read(translator::addr::Va(0x1001_0000), 4096).unwrap();
     Result { output: console.output, end: ending(&vm), registers: vm.registers(), memory }
 }
 
-fn assert_same(case: &str, found: &Result, expected: &Result) {
+pub fn assert_same(case: &str, found: &Result, expected: &Result) {
     assert_eq!(String::from_utf8_lossy(&found.output), String::from_utf8_lossy(&expected.output), "{case}");
     assert_eq!(found.end, expected.end, "{case}");
     assert_eq!(found.registers, expected.registers, "{case}");
     assert!(found.memory == expected.memory, "{case}: memory differs");
 }
 
-fn options(dice: &mut Dice) -> Options {
+pub fn options(numbers: &mut Numbers) -> Options {
     Options {
-        cpu: dice.pick(&[Cpu::Mips32r2, Cpu::Mips64r2]),
-        endian: dice.pick(&[Endian::Little, Endian::Big]),
+        cpu: numbers.one_of(&[Cpu::Mips32r2, Cpu::Mips64r2]),
+        endian: numbers.one_of(&[Endian::Little, Endian::Big]),
         compat: Compat::Spim,
         ..Options::default()
     }
@@ -69,8 +70,8 @@ impl Stopped {
 }
 
 fn check(seed: u64) {
-    let mut dice = Dice::new(seed);
-    let options = options(&mut dice);
+    let mut numbers = Numbers::new(seed);
+    let options = options(&mut numbers);
     let directory = TempDir::new().unwrap();
     let program = generate::program(seed);
     let image = assemble("random.s", &program.text_in(directory.path()), options);
@@ -78,11 +79,12 @@ fn check(seed: u64) {
     let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
     let length = expected.registers.instructions;
     for _ in 0..4 {
-        let (at, first, second) = (dice.below(length.max(1)), dice.pick(&ENGINES), dice.pick(&ENGINES));
+        let (at, first, second) =
+            (numbers.below(length.max(1)), numbers.one_of(&ENGINES), numbers.one_of(&ENGINES));
         let case = format!("seed {seed}, snapshot after {at} of {length} by {first:?}, then {second:?}");
         let mut console = fresh();
         let mut vm = ProgramVm::new(image.clone(), first).unwrap();
-        let stopped = Stopped::new(&mut vm, &mut console, 1 + dice.below(50), at, directory.path());
+        let stopped = Stopped::new(&mut vm, &mut console, 1 + numbers.below(50), at, directory.path());
         assert_same(&case, &finish(vm, console), &expected);
         stopped.put_back(directory.path());
         let resumed = ProgramVm::resume(image.clone(), second, &stopped.snapshot).unwrap();
@@ -105,8 +107,8 @@ fn with_snapshot_at_end(text: &str, path: &Path) -> String {
 /// Stops a random program anywhere, and lets a new process with another engine run the rest, which takes a snapshot at
 /// the end. That must be what the program is at its end if nothing stops it.
 fn check_in_new_process(seed: u64) {
-    let mut dice = Dice::new(seed);
-    let options = options(&mut dice);
+    let mut numbers = Numbers::new(seed);
+    let options = options(&mut numbers);
     let directory = TempDir::new().unwrap();
     let (source, start, end) = (
         directory.path().join("random.s"),
@@ -119,21 +121,21 @@ fn check_in_new_process(seed: u64) {
     let image = assemble("random.s", &text, options);
     let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
     let expected = finish(ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
-    let (first, second, name) =
-        dice.pick(&[(Engine::Interpreter, Engine::Jit, "jit"), (Engine::Jit, Engine::Interpreter, "interp")]);
+    let (first, second, name) = numbers
+        .one_of(&[(Engine::Interpreter, Engine::Jit, "jit"), (Engine::Jit, Engine::Interpreter, "interp")]);
     // The request for the snapshot and what comes behind it are left to the new process.
-    let at = dice.below(expected.registers.instructions - 6);
+    let at = numbers.below(expected.registers.instructions - 6);
     let case = format!("seed {seed}, snapshot after {at} by {first:?}, then a process with {name}");
 
     let mut vm = ProgramVm::new(image.clone(), first).unwrap();
-    let stopped = Stopped::new(&mut vm, &mut fresh(), 1 + dice.below(50), at, directory.path());
+    let stopped = Stopped::new(&mut vm, &mut fresh(), 1 + numbers.below(50), at, directory.path());
     fs::write(&start, &stopped.snapshot).unwrap();
     fs::write(directory.path().join("input"), &stopped.console.input).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_myvmm"))
         .args(["-v".as_ref(), source.as_os_str(), "-s".as_ref(), start.as_os_str()])
         .args(["--cpu", if options.cpu == Cpu::Mips64r2 { "mips64r2" } else { "mips32r2" }])
         .args(["--endian", if options.endian == Endian::Big { "big" } else { "little" }])
-        .args(["--compat", "spim", "--engine", name, "--slice", &(1 + dice.below(1000)).to_string()])
+        .args(["--compat", "spim", "--engine", name, "--slice", &(1 + numbers.below(1000)).to_string()])
         .stdin(fs::File::open(directory.path().join("input")).unwrap())
         .output()
         .unwrap();

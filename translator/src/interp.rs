@@ -182,6 +182,12 @@ impl<E: Env> Machine for Interpreter<'_, E> {
     fn store(&mut self, access: Access, address: u64, value: u64) -> Result<(), E::Stop> {
         self.0.store(access, Va(address), value)
     }
+    fn load_linked(&mut self, access: Access, address: u64) -> Result<u64, E::Stop> {
+        self.0.stub(Stub::LoadLinked, [address, 0], access as u32)
+    }
+    fn store_conditional(&mut self, access: Access, address: u64, value: u64) -> Result<u64, E::Stop> {
+        self.0.stub(Stub::StoreConditional, [address, value], access as u32)
+    }
     fn raise_if(&mut self, condition: u64, what: Raise) -> Result<(), E::Stop> {
         if condition != 0 { self.raise(what) } else { Ok(()) }
     }

@@ -241,6 +241,16 @@ pub trait Machine {
     fn load_for_store(&mut self, access: Access, address: Self::Val) -> Result<Self::Val, Self::Stop>;
     /// Writes memory at virtual address `address`.
     fn store(&mut self, access: Access, address: Self::Val, value: Self::Val) -> Result<(), Self::Stop>;
+    /// Reads memory at virtual address `address` and keeps address and value as the link.
+    fn load_linked(&mut self, access: Access, address: Self::Val) -> Result<Self::Val, Self::Stop>;
+    /// Writes memory if the link is `address` and memory still has the linked value, as one operation.
+    /// Breaks the link and gives 1 if it wrote, else 0.
+    fn store_conditional(
+        &mut self,
+        access: Access,
+        address: Self::Val,
+        value: Self::Val,
+    ) -> Result<Self::Val, Self::Stop>;
     /// Raises an exception if `condition` is not zero.
     fn raise_if(&mut self, condition: Self::Val, what: Raise) -> Result<(), Self::Stop>;
     /// Raises an exception.

@@ -28,6 +28,10 @@ pub enum Action {
     Barrier,
     /// The exception that the instruction is in this mode.
     Raise(Raise),
+    /// A load that keeps address and value, inline where the soft TLB has the page.
+    LoadLinked,
+    /// A compare-and-swap of the host with what the load linked kept, inline likewise.
+    StoreConditional,
     /// Nothing: the effect does not exist on this machine.
     Ignore,
     /// Check that the site is still what it has shown to be; if not, patch it back.
@@ -47,6 +51,8 @@ impl fmt::Display for Action {
             Action::Interrupts => f.write_str("interrupts"),
             Action::Barrier => f.write_str("barrier"),
             Action::Raise(what) => write!(f, "raise {what:?}"),
+            Action::LoadLinked => f.write_str("load linked"),
+            Action::StoreConditional => f.write_str("store conditional"),
             Action::Ignore => f.write_str("ignore"),
             Action::Guard => f.write_str("guard"),
             Action::Direct => f.write_str("direct"),
@@ -156,6 +162,11 @@ pub fn patched(insn: Insn, site: &Site) -> Plan {
     }
 }
 
+/// The barriers of SYNC that order nothing before a later load but loads, as the host always does:
+/// SYNC_WMB, SYNC_ACQUIRE, SYNC_RELEASE and SYNC_RMB (MIPS64 volume II-A, SYNC). Any other type than
+/// those and SYNC_MB acts as type 0, which orders all.
+const SYNC_KEPT_BY_HOST: [u32; 4] = [0x04, 0x11, 0x12, 0x13];
+
 /// The plan of a sensitive instruction that the mode allows.
 ///
 /// # Panics
@@ -168,15 +179,14 @@ fn sensitive(insn: Insn) -> Plan {
     match insn.op {
         Op::Syscall => raise(Raise::Syscall, "always an exception"),
         Op::Break | Op::Sdbbp => raise(Raise::Breakpoint, "always an exception"),
+        Op::Sync if SYNC_KEPT_BY_HOST.contains(&(insn.word >> 6 & 0x1f)) => {
+            one(&[A::Ignore], "the host keeps this order by itself")
+        }
         Op::Sync => one(&[A::Barrier], "only stores before loads are out of order on the host"),
         Op::Synci => one(&[A::Ignore], "translations follow memory without being told"),
         Op::Cache => one(&[A::Ignore], "caches are coherent, and translations follow memory"),
-        Op::Ll | Op::Lld => {
-            one(&[A::Call(Stub::LoadLinked), A::Follow], "the link is kept by the hypervisor")
-        }
-        Op::Sc | Op::Scd => {
-            one(&[A::Call(Stub::StoreConditional), A::Follow], "the link is kept by the hypervisor")
-        }
+        Op::Ll | Op::Lld => one(&[A::LoadLinked, A::Follow], "the link is an address and its value"),
+        Op::Sc | Op::Scd => one(&[A::StoreConditional, A::Follow], "memory must still have the linked value"),
         Op::Rdhwr => one(&[A::Call(Stub::ReadHardware), A::Follow], "HWREna says what may be read"),
         Op::Mfc0 | Op::Dmfc0 => read_cp0(insn),
         Op::Mtc0 | Op::Dmtc0 => write_cp0(insn),

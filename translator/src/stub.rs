@@ -38,9 +38,9 @@ stubs! {
     DeviceLoad,
     /// Store at a site that met a device. Arguments: address, value, access.
     DeviceStore,
-    /// Load linked. Arguments: address, access; gives the value.
+    /// Load linked that missed the soft TLB. Arguments: address, access; gives the value.
     LoadLinked,
-    /// Store conditional. Arguments: address, value, access; gives 1 or 0.
+    /// Store conditional that missed the soft TLB. Arguments: address, value, access; gives 1 or 0.
     StoreConditional,
     /// Raise the exception whose index is the immediate.
     Raise,

@@ -4,7 +4,7 @@
 //! ```text
 //! 0000_0000  RAM, at most 256 MB (what ckseg0 and legacy DMA reach)
 //! 1000_0000  serial, clock, power, virtio slots
-//! 1bdc_0000  GIC, where MIPS boards have it (128 KB)
+//! 1bdc_0000  GIC, where MIPS boards have it (128 KB), then the power controller (32 KB)
 //! 1fbf_0000  coherence manager (32 KB), then its L2-only sync page
 //! 1fc0_0000  boot ROM: the reset vector of every MIPS CPU
 //! 2000_0000  the rest of the RAM
@@ -20,8 +20,9 @@ use super::plan::{Node, Plan, Slot, Value};
 use crate::bus::irq::IrqLine;
 use crate::bus::{AddError, Bus};
 use crate::device::cm::{self, Cm, L2Sync};
+use crate::device::cpc::{self, Cpc};
 use crate::device::gic::{self, Gic};
-use crate::device::pins::{VcpuPins, VcpuStart};
+use crate::device::pins::{VcpuPins, VcpuPower};
 use crate::device::power::{self, Power, PowerControl};
 use crate::device::rom::Rom;
 use crate::device::rtc::{Rtc, WallClock};
@@ -49,6 +50,7 @@ const CLOCK: Window = Window { base: Pa(0x1000_1000), size: PAGE };
 const POWER: Window = Window { base: Pa(0x1000_2000), size: PAGE };
 const VIRTIO_BASE: Pa = Pa(0x1001_0000);
 const GIC: Window = Window { base: Pa(0x1bdc_0000), size: gic::WINDOW_SIZE };
+const CPC: Window = Window { base: Pa(GIC.base.0 + GIC.size), size: cpc::WINDOW_SIZE };
 const CM: Window = Window { base: Pa(0x1fbf_0000), size: cm::WINDOW_SIZE };
 /// Linux puts the L2-only sync region right behind the registers (arch/mips/kernel/mips-cm.c).
 const L2_SYNC: Window = Window { base: Pa(CM.base.0 + CM.size), size: cm::L2_SYNC_SIZE };
@@ -105,6 +107,8 @@ pub enum Kind {
     Gic,
     /// The coherence manager.
     Cm,
+    /// The power controller of the cores.
+    Cpc,
     /// The page behind the coherence manager.
     L2Sync,
     /// The boot ROM.
@@ -119,7 +123,7 @@ pub fn plan(size: Size) -> Result<Plan<Kind>, BoardError> {
     if size.ram == 0 || size.ram > MAX_RAM || !size.ram.is_multiple_of(RAM_GRAIN) {
         return Err(BoardError::Ram(size.ram));
     }
-    let slots = number_interrupts(slots(size.virtio));
+    let slots = number_interrupts(slots(size.virtio, size.vcpus));
     let inputs = slots.iter().filter(|slot| slot.interrupt.is_some()).count();
     if gic::shared_interrupts(inputs, size.vcpus).is_none() {
         return Err(BoardError::Interrupts(size.virtio));
@@ -161,7 +165,7 @@ fn fixtures() -> Vec<Node> {
 }
 
 /// Devices without their interrupts. Those that interrupt come first, the console before all.
-fn slots(virtio: usize) -> Vec<Slot<Kind>> {
+fn slots(virtio: usize, vcpus: usize) -> Vec<Slot<Kind>> {
     let serial = Node::new("serial", &["ns16550a"])
         .with_cell("clock-frequency", SERIAL_CLOCK_HZ)
         .with_cell("reg-shift", SERIAL_SHIFT);
@@ -184,6 +188,10 @@ fn slots(virtio: usize) -> Vec<Slot<Kind>> {
         slot(Kind::L2Sync, None, L2_SYNC),
         slot(Kind::Rom, None, ROM),
     ];
+    if vcpus <= cpc::MOST_CORES {
+        // The kernel looks for its address here (arch/mips/kernel/mips-cpc.c).
+        slots.push(slot(Kind::Cpc, Some(Node::new("power-controller", &["mti,mips-cpc"])), CPC));
+    }
     slots.extend((0..virtio).map(|number| {
         let window = Window { base: VIRTIO_BASE + number as u64 * PAGE, size: PAGE };
         slot(Kind::Virtio(number), Some(Node::new("virtio", &["virtio,mmio"])), window)
@@ -215,8 +223,8 @@ pub struct Host {
     pub power: Arc<dyn PowerControl>,
     /// The vCPUs' interrupt pins.
     pub pins: Arc<dyn VcpuPins>,
-    /// Who starts secondary vCPUs.
-    pub start: Arc<dyn VcpuStart>,
+    /// Who starts and stops vCPUs.
+    pub vcpu_power: Arc<dyn VcpuPower>,
     /// What is at the reset vector; may be empty.
     pub rom: Vec<u8>,
     /// The virtio devices, in the order of their slots.
@@ -239,13 +247,15 @@ pub struct Board {
     pub gic: Arc<Gic>,
     /// The coherence manager.
     pub cm: Arc<Mutex<Cm>>,
+    /// The power controller of the cores.
+    pub cpc: Arc<Mutex<Cpc>>,
 }
 
 impl Board {
     /// The devices with state, beside the virtio devices, in the order in which they are restored: the
     /// interrupt controller, whose inputs the others drive, comes last.
-    pub fn states(&self) -> [Arc<dyn DeviceState>; 4] {
-        [self.serial.clone(), self.clock.clone(), self.cm.clone(), self.gic.clone()]
+    pub fn states(&self) -> [Arc<dyn DeviceState>; 5] {
+        [self.serial.clone(), self.clock.clone(), self.cm.clone(), self.cpc.clone(), self.gic.clone()]
     }
 
     /// Builds the board with `ram` bytes of RAM and `vcpus` CPUs. RAM itself is not on the bus.
@@ -257,7 +267,8 @@ impl Board {
         let (serial, serial_input) =
             Uart::new(SERIAL_SHIFT, line(find(&plan, Kind::Serial)), host.serial_output);
         let clock = Rtc::new(host.clock, line(find(&plan, Kind::Clock)));
-        let cm = Arc::new(Mutex::new(Cm::new(CM.base, vcpus, host.start)));
+        let cm = Arc::new(Mutex::new(Cm::new(CM.base, vcpus, host.vcpu_power)));
+        let cpc = Arc::new(Mutex::new(Cpc::new(cm.clone())));
         let (mut power, mut rom) = (Some(Power::new(host.power)), Some(Rom::new(host.rom)));
         let mut virtio = host.virtio.into_iter();
         let mut bus = Bus::new();
@@ -269,13 +280,14 @@ impl Board {
                 Kind::Virtio(_) => virtio.next().expect(ONCE)(line(slot)),
                 Kind::Gic => gic.clone(),
                 Kind::Cm => cm.clone(),
+                Kind::Cpc => cpc.clone(),
                 Kind::L2Sync => Arc::new(Mutex::new(L2Sync)),
                 Kind::Rom => Arc::new(Mutex::new(rom.take().expect(ONCE))),
             };
             let name = slot.path().unwrap_or_else(|| format!("{:?}", slot.kind));
             bus.add(&name, slot.window, device)?;
         }
-        Ok(Self { plan, bus, serial_input, serial, clock, gic, cm })
+        Ok(Self { plan, bus, serial_input, serial, clock, gic, cm, cpc })
     }
 }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use translator::addr::Pa;
 
-use super::pins::VcpuStart;
+use super::cpc;
+use super::pins::VcpuPower;
 use super::{Access, Device, read_words, write_words};
 use crate::persist::Persist;
 
@@ -50,14 +51,14 @@ enum Global {
     /// Kept and otherwise without effect, by place in [`State::storage`].
     Stored(usize),
     GicStatus,
+    CpcStatus,
 }
 
 /// Offsets that only store: L2_ONLY_SYNC_BASE, GIC_BASE, CPC_BASE, REG0 to REG3 base and mask.
 const STORED: [u64; 11] = [0x70, 0x80, 0x88, 0x90, 0x98, 0xa0, 0xa8, 0xb0, 0xb8, 0xc0, 0xc8];
 
 impl Global {
-    /// `None` for what reads as zero: the error registers, and GCR_CPC_STATUS, which says that there
-    /// is no power controller, so that Linux starts cores by GCR_Cx_RESET_RELEASE.
+    /// `None` for what reads as zero, as the error registers.
     fn at(offset: u64) -> Option<Self> {
         Some(match offset {
             0x00 => Self::Config,
@@ -65,6 +66,7 @@ impl Global {
             0x20 => Self::Access,
             0x30 => Self::Revision,
             0xd0 => Self::GicStatus,
+            0xf0 => Self::CpcStatus,
             _ => Self::Stored(STORED.iter().position(|stored| *stored == offset)?),
         })
     }
@@ -133,14 +135,14 @@ impl State {
 pub struct Cm {
     base: Pa,
     state: State,
-    start: Arc<dyn VcpuStart>,
+    power: Arc<dyn VcpuPower>,
 }
 
 impl Cm {
     /// A manager of `vcpus` cores, 1 to 256, whose window is at `base`. It is the one device that
     /// must know its own address, because the guest asks it for that.
-    pub fn new(base: Pa, vcpus: usize, start: Arc<dyn VcpuStart>) -> Self {
-        Self { base, state: State::new(vcpus.clamp(1, 256)), start }
+    pub fn new(base: Pa, vcpus: usize, power: Arc<dyn VcpuPower>) -> Self {
+        Self { base, state: State::new(vcpus.clamp(1, 256)), power }
     }
 
     fn read_global(&self, offset: u64) -> u32 {
@@ -153,6 +155,8 @@ impl Cm {
             Global::Revision => REVISION,
             Global::Stored(place) => self.state.storage[place],
             Global::GicStatus => GIC_PRESENT,
+            // GCR_CPC_STATUS.EX: there is a power controller.
+            Global::CpcStatus => (self.cores() <= cpc::MOST_CORES).into(),
         }
     }
 
@@ -161,7 +165,7 @@ impl Cm {
             Some(Global::Base) => self.state.target = value & BASE_TARGET,
             Some(Global::Access) => self.state.access = value,
             Some(Global::Stored(place)) => self.state.storage[place] = value,
-            Some(Global::Config | Global::Revision | Global::GicStatus) | None => {}
+            Some(Global::Config | Global::Revision | Global::GicStatus | Global::CpcStatus) | None => {}
         }
     }
 
@@ -201,11 +205,34 @@ impl Cm {
         }
     }
 
+    /// The number of cores.
+    pub fn cores(&self) -> usize {
+        self.state.cores.len()
+    }
+
+    /// Whether a core of this machine is neither in reset nor without power.
+    pub fn is_running(&self, core: usize) -> bool {
+        self.state.cores[core].running
+    }
+
     /// Takes a core out of reset; one that runs is not in reset.
-    fn release(&mut self, core: usize) {
+    pub fn release(&mut self, core: usize) {
+        if !self.is_running(core) {
+            self.restart(core);
+        }
+    }
+
+    /// Lets a core start at its reset vector, whatever it did before.
+    pub fn restart(&mut self, core: usize) {
         let state = &mut self.state.cores[core];
-        if !std::mem::replace(&mut state.running, true) {
-            self.start.start(core, state.reset_base as i32 as u64);
+        (state.running, state.coherence) = (true, 0);
+        self.power.start(core, state.reset_base as i32 as u64);
+    }
+
+    /// Takes the power from a core, if it runs.
+    pub fn stop(&mut self, core: usize) {
+        if std::mem::replace(&mut self.state.cores[core].running, false) {
+            self.power.stop(core);
         }
     }
 
@@ -232,6 +259,16 @@ pub struct OtherCores {
     wanted: usize,
 }
 
+impl OtherCores {
+    /// Whether a state for `found` cores fits a machine that has `wanted`.
+    ///
+    /// # Errors
+    /// Says that it does not.
+    pub fn check(found: usize, wanted: usize) -> Result<(), Self> {
+        if found == wanted { Ok(()) } else { Err(Self { found, wanted }) }
+    }
+}
+
 impl Persist for Cm {
     const KIND: &'static str = "coherence";
     const VERSION: u16 = 1;
@@ -244,10 +281,7 @@ impl Persist for Cm {
 
     /// Starts no vCPU.
     fn restore(&mut self, state: State) -> Result<(), OtherCores> {
-        let (found, wanted) = (state.cores.len(), self.state.cores.len());
-        if found != wanted {
-            return Err(OtherCores { found, wanted });
-        }
+        OtherCores::check(state.cores.len(), self.state.cores.len())?;
         self.state = state;
         Ok(())
     }
@@ -291,10 +325,12 @@ mod tests {
     #[derive(Default)]
     struct Started(Mutex<Vec<(usize, u64)>>);
 
-    impl VcpuStart for Started {
+    impl VcpuPower for Started {
         fn start(&self, vcpu: usize, reset_base: u64) {
             self.0.lock().unwrap().push((vcpu, reset_base));
         }
+
+        fn stop(&self, _vcpu: usize) {}
     }
 
     const BASE: u64 = 0x1fbf_0000;
@@ -318,7 +354,7 @@ mod tests {
         assert_eq!(cm.read(at(0x08, 0)), BASE | 1);
         assert_eq!(cm.read(at(0x30, 0)), 0x0700);
         assert_eq!(cm.read(at(0xd0, 0)), 1);
-        assert_eq!(cm.read(at(0xf0, 0)), 0);
+        assert_eq!(cm.read(at(0xf0, 0)), 1);
         cm.write(at(0x70, 0), (BASE + WINDOW_SIZE) | 1);
         assert_eq!(cm.read(at(0x70, 0)), (BASE + WINDOW_SIZE) | 1);
         let double = Access { offset: 0x08, size: Size::Double, vcpu: 0 };

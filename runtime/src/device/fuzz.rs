@@ -1,16 +1,15 @@
 //! Devices under a guest that does anything: random accesses to every register in every width, and for virtio random
 //! rings in RAM. What must hold is that nothing panics, hangs or leaves RAM, and that after a reset a device works as
-//! ever. A case is made of its number alone, so that one that fails can be run again by itself.
-//!
-//! `MYVMM_FUZZ_SECONDS` says how long each device is tried (two seconds if it does not), `MYVMM_FUZZ_CASE` with which
-//! case to begin.
+//! ever.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fuzzing::{Numbers, run};
 use translator::addr::Pa;
 
 use super::cm::{Cm, L2Sync};
+use super::cpc::Cpc;
 use super::gic::Gic;
 use super::power::Power;
 use super::rom::Rom;
@@ -32,80 +31,29 @@ const STEPS: u64 = 400;
 const PATIENCE: Duration = Duration::from_secs(60);
 const VCPUS: usize = 3;
 
-/// Numbers that follow from a seed (Steele, Lea and Flood, SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    /// A number of the kinds that find mistakes: small, all ones, one bit, anything.
-    fn value(&mut self) -> u64 {
-        match self.below(5) {
-            0 => self.below(16),
-            1 => u64::MAX >> self.below(64),
-            2 => 1 << self.below(64),
-            3 => self.below(RAM),
-            _ => self.next(),
-        }
-    }
-
-    /// An access to a window of `size` bytes, as the bus would let it through.
-    fn access(&mut self, size: u64) -> Access {
-        let width = self.one_of(&[Size::Byte, Size::Half, Size::Word, Size::Word, Size::Word, Size::Double]);
-        // The first registers of a window matter most.
-        let reach = size.min(16 << self.below(16));
-        let offset = self.below(reach) & !(width.bytes() - 1);
-        Access { offset, size: width, vcpu: self.below(VCPUS as u64) as usize }
-    }
+/// A number of the kinds that find mistakes, among them addresses in RAM.
+fn value(numbers: &mut Numbers) -> u64 {
+    if numbers.once_in(5) { numbers.below(RAM) } else { numbers.value() }
 }
 
-/// Runs case after case until the time is over. The number of a case that fails is printed.
-fn run(mut case: impl FnMut(&mut Numbers)) {
-    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("it is a number"));
-    let limit = Duration::from_secs(setting("MYVMM_FUZZ_SECONDS").unwrap_or(2));
-    let (start, first) = (Instant::now(), setting("MYVMM_FUZZ_CASE").unwrap_or(0));
-    for number in first.. {
-        let announced = Announced(number);
-        case(&mut Numbers(number.wrapping_mul(0xd134_2543_de82_ef95)));
-        std::mem::forget(announced);
-        if start.elapsed() >= limit {
-            eprintln!("{} cases", number - first + 1);
-            return;
-        }
-    }
-}
-
-/// Tells the number of the case if it ends in a panic.
-struct Announced(u64);
-
-impl Drop for Announced {
-    fn drop(&mut self) {
-        eprintln!("run this case again by MYVMM_FUZZ_CASE={}", self.0);
-    }
+/// An access to a window of `size` bytes, as the bus would let it through.
+fn access(numbers: &mut Numbers, size: u64) -> Access {
+    let width = numbers.one_of(&[Size::Byte, Size::Half, Size::Word, Size::Word, Size::Word, Size::Double]);
+    // The first registers of a window matter most.
+    let reach = size.min(16 << numbers.below(16));
+    let offset = numbers.below(reach) & !(width.bytes() - 1);
+    Access { offset, size: width, vcpu: numbers.index(VCPUS) }
 }
 
 /// Does anything to the registers of `device`, whose window has `size` bytes; in the end it is reset.
 fn touch(device: &dyn SharedDevice, size: u64, numbers: &mut Numbers) {
     let start = Instant::now();
     for _ in 0..STEPS {
-        let at = numbers.access(size);
+        let at = access(numbers, size);
         if numbers.below(3) == 0 {
             device.read(at);
         } else {
-            device.write(at, numbers.value());
+            device.write(at, value(numbers));
         }
     }
     device.reset();
@@ -137,6 +85,15 @@ fn cm() {
 }
 
 #[test]
+fn cpc() {
+    run(|numbers| {
+        let cm = Arc::new(Mutex::new(Cm::new(Pa(0x1fbf_8000), VCPUS, Control::new(VCPUS))));
+        touch(&Mutex::new(Cpc::new(cm.clone())), 0x8000, numbers);
+        touch(&*cm, 0x8000, numbers);
+    });
+}
+
+#[test]
 fn l2_sync() {
     run(|numbers| touch(&Mutex::new(L2Sync), 0x1000, numbers));
 }
@@ -157,7 +114,7 @@ fn rom() {
 #[test]
 fn rtc() {
     run(|numbers| {
-        let now = numbers.value();
+        let now = value(numbers);
         touch(&*Rtc::new(Box::new(move || now), line()), 0x1000, numbers);
     });
 }
@@ -226,7 +183,7 @@ impl Bench {
             0 => {
                 let (index, next) = (numbers.below(20) as u16, numbers.below(20) as u16);
                 let address =
-                    if numbers.below(4) == 0 { numbers.value() } else { BUFFERS + numbers.below(0x4000) };
+                    if numbers.below(4) == 0 { value(numbers) } else { BUFFERS + numbers.below(0x4000) };
                 let length = numbers.one_of(&[0, 1, 16, 17, 512, 4096, 0x8000, u32::MAX]);
                 driver.describe(table, index, address, length, numbers.below(8) as u16, next);
             }
@@ -241,7 +198,7 @@ impl Bench {
                 self.dma.write(Pa(BUFFERS + numbers.below(64) * 16), &bytes).expect("buffers are in RAM");
             }
             _ => {
-                let bytes = numbers.value().to_le_bytes();
+                let bytes = value(numbers).to_le_bytes();
                 self.dma.write(Pa(numbers.below(RAM - 8)), &bytes).expect("it is in RAM");
             }
         }
@@ -254,9 +211,9 @@ impl Bench {
         self.set_up(&driver, features);
         for _ in 0..STEPS {
             match numbers.below(16) {
-                0 => self.write(numbers.access(0x200).offset & !3, numbers.value()),
-                1 => _ = self.transport.read(numbers.access(0x200)),
-                2 => self.transport.write(numbers.access(0x200), numbers.value()),
+                0 => self.write(access(numbers, 0x200).offset & !3, value(numbers)),
+                1 => _ = self.transport.read(access(numbers, 0x200)),
+                2 => self.transport.write(access(numbers, 0x200), value(numbers)),
                 3 => self.write(QUEUE_NOTIFY, 0),
                 4 => {
                     let header = BUFFERS + 16 * numbers.below(64);

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use translator::addr::Pa;
 
 pub mod cm;
+pub mod cpc;
 #[cfg(test)]
 mod fuzz;
 pub mod gic;

@@ -1,5 +1,5 @@
-//! What an interrupt controller drives: the hardware interrupt pins of the vCPUs. It must not know
-//! how a vCPU is interrupted.
+//! What an interrupt controller drives: the hardware interrupt pins of the vCPUs; and what the
+//! controllers of cores do: start and stop them. It must not know how a vCPU is interrupted or run.
 
 /// The hardware interrupt inputs of every vCPU of a machine.
 pub trait VcpuPins: Send + Sync {
@@ -8,9 +8,13 @@ pub trait VcpuPins: Send + Sync {
     fn set(&self, vcpu: usize, pin: u32, level: bool);
 }
 
-/// The way out of reset for vCPUs other than the first.
-pub trait VcpuStart: Send + Sync {
+/// What turns vCPUs on and off; the first one is on from the beginning.
+pub trait VcpuPower: Send + Sync {
     /// Starts vCPU `vcpu` at virtual address `reset_base` (sign-extended) with its registers as
-    /// after reset. Called on another vCPU's thread, in the middle of a store.
+    /// after reset. Called on a vCPU's thread, in the middle of a store.
     fn start(&self, vcpu: usize, reset_base: u64);
+
+    /// Stops vCPU `vcpu` until it is started again, at its next settled point. Called on a vCPU's thread,
+    /// also on its own, in the middle of a store.
+    fn stop(&self, vcpu: usize);
 }

@@ -2,6 +2,8 @@
 //! what runs in it.
 
 pub mod elf;
+#[cfg(test)]
+mod fuzz;
 pub mod kallsyms;
 pub mod kernel;
 pub mod symbols;

@@ -227,6 +227,7 @@ impl Vcpu {
         let Some(raw) = self.machine.ram.load(to.pa, access.bytes()) else {
             return Err(self.raise(Exception::BusError(Intent::Load)));
         };
+        self.grant(va, to);
         self.cpu.link_address = to.pa.0;
         self.cpu.link_value = raw;
         self.cpu.set_cp0(Cp0::LLAddr, to.pa.0 >> 4);
@@ -248,6 +249,7 @@ impl Vcpu {
         let ram = &self.machine.ram;
         match ram.compare_exchange(to.pa, access.bytes(), self.cpu.link_value, value) {
             Some(done) => {
+                self.grant(va, to);
                 if done && self.machine.pages.get(to.pa) & PageFlags::CODE != 0 {
                     let dropped = self.machine.invalidate_code(to.pa, access.bytes());
                     self.statistics.invalidated += dropped as u64;

@@ -14,7 +14,7 @@ use super::check::SELF_CHECK;
 use super::jit::Policy;
 use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
-use crate::mmu::segment::{Segment, classify};
+use crate::machine::PowerOrder;
 
 /// What runs guest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +152,16 @@ impl Vcpu {
         self.started
     }
 
+    /// Does what it was told.
+    pub fn obey(&mut self, order: PowerOrder) {
+        match order {
+            PowerOrder::Start(address) => self.start(address),
+            PowerOrder::Stop => self.started = false,
+        }
+    }
+
     /// Starts the vCPU at `address` with its registers as after reset.
-    pub fn start(&mut self, address: u64) {
+    fn start(&mut self, address: u64) {
         self.started = true;
         let before = std::mem::replace(
             &mut self.cpu,
@@ -162,6 +170,8 @@ impl Vcpu {
         self.cpu.mode |= self.machine.fixed_mode;
         self.cpu.ram_base = before.ram_base;
         self.cpu.alarm_address = before.alarm_address;
+        // What has run has run.
+        self.cpu.budget = before.budget;
         self.cpu.stubs = before.stubs;
         self.cpu.fcsr = self.rules.reset().0;
         self.cpu.set_cp0(Cp0::CMGCRBase, before.cp0(Cp0::CMGCRBase));
@@ -216,17 +226,6 @@ impl Vcpu {
             }
         }
         None
-    }
-
-    /// The instruction word at `va` of unmapped memory, without any effect; `None` elsewhere.
-    pub fn word_at(&self, va: Va) -> Option<u32> {
-        match classify(va, self.cpu.mode) {
-            Segment::Unmapped(pa) if va.0 & 3 == 0 => {
-                let raw = self.machine.ram.load(pa, 4)? as u32;
-                Some(if self.cpu.mode.contains(Mode::BIG_ENDIAN) { raw.swap_bytes() } else { raw })
-            }
-            _ => None,
-        }
     }
 
     /// The instruction that ran last.

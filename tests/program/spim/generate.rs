@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::harness::Dice;
+use fuzzing::Numbers;
 
 /// A program.
 pub struct Program {
@@ -217,7 +217,7 @@ const EDGES: [u32; 10] =
     [0, 1, 2, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x8000_0001];
 
 struct Generator {
-    dice: Dice,
+    numbers: Numbers,
     text: String,
     labels: usize,
     input: String,
@@ -226,9 +226,9 @@ struct Generator {
 
 /// The program of a seed.
 pub fn program(seed: u64) -> Program {
-    let mut dice = Dice::new(seed);
-    let handles = dice.below(4) == 0;
-    let mut generator = Generator { dice, text: String::new(), labels: 0, input: String::new(), handles };
+    let mut numbers = Numbers::new(seed);
+    let handles = numbers.below(4) == 0;
+    let mut generator = Generator { numbers, text: String::new(), labels: 0, input: String::new(), handles };
     generator.data();
     generator.main();
     Program { text: generator.text, input: generator.input, handles }
@@ -241,7 +241,7 @@ impl Generator {
     }
 
     fn word(&mut self) -> u32 {
-        if self.dice.below(3) == 0 { self.dice.pick(&EDGES) } else { self.dice.next() as u32 }
+        if self.numbers.below(3) == 0 { self.numbers.one_of(&EDGES) } else { self.numbers.next() as u32 }
     }
 
     fn data(&mut self) {
@@ -252,13 +252,13 @@ impl Generator {
         }
         self.text.push_str("singles:");
         for _ in 0..4 {
-            let (whole, part) = (self.dice.below(2000) as i64 - 1000, self.dice.below(100));
+            let (whole, part) = (self.numbers.below(2000) as i64 - 1000, self.numbers.below(100));
             self.line(&format!(".float {whole}.{part:02}"));
         }
         self.line(".align 3");
         self.text.push_str("doubles:");
         for _ in 0..4 {
-            let (whole, part) = (self.dice.below(200_000) as i64 - 100_000, self.dice.below(10_000));
+            let (whole, part) = (self.numbers.below(200_000) as i64 - 100_000, self.numbers.below(10_000));
             self.line(&format!(".double {whole}.{part:04}"));
         }
         self.text.push_str("part:");
@@ -295,7 +295,7 @@ impl Generator {
         self.line("la $a0, text");
         self.line("li $v0, 4");
         self.line("syscall");
-        for _ in 0..3 + self.dice.below(5) {
+        for _ in 0..3 + self.numbers.below(5) {
             self.part();
         }
         if self.handles {
@@ -311,7 +311,7 @@ impl Generator {
 
     /// A few instructions: in a row, in a loop, jumped over, or in a function.
     fn part(&mut self) {
-        match self.dice.below(8) {
+        match self.numbers.below(8) {
             0 => self.repeated(),
             1 => self.skipped(),
             2 => self.line("jal function"),
@@ -325,7 +325,7 @@ impl Generator {
             (0..3).for_each(|_| self.exception());
         }
         self.print_whole();
-        if self.dice.below(2) == 0 {
+        if self.numbers.below(2) == 0 {
             self.print_real();
         }
     }
@@ -337,36 +337,36 @@ impl Generator {
 
     /// Something that raises an exception, with some operands.
     fn exception(&mut self) {
-        let template = self.dice.pick(&EXCEPTIONS);
+        let template = self.numbers.one_of(&EXCEPTIONS);
         self.fill(template);
     }
 
     /// Reads numbers and lines, and prints them.
     fn reading(&mut self) {
-        for _ in 0..1 + self.dice.below(3) {
-            match self.dice.below(4) {
+        for _ in 0..1 + self.numbers.below(3) {
+            match self.numbers.below(4) {
                 0 => {
-                    let number = self.dice.below(4_000_000) as i64 - 2_000_000;
+                    let number = self.numbers.below(4_000_000) as i64 - 2_000_000;
                     let _ = writeln!(self.input, "{number}");
                     self.service(5);
-                    let register = self.dice.pick(&REGISTERS);
+                    let register = self.numbers.one_of(&REGISTERS);
                     self.line(&format!("move {register}, $v0"));
                     self.print_register(register);
                 }
                 1 => self.reading_real(),
                 2 => {
                     let words = ["", "a", "two words", "  blanks  ", "longer than the room for it"];
-                    let word = self.dice.pick(&words);
+                    let word = self.numbers.one_of(&words);
                     let _ = writeln!(self.input, "{word}");
                     // With the newline and the zero behind it, all of a line fits.
-                    let room = word.len() as u64 + 2 + self.dice.below(10);
+                    let room = word.len() as u64 + 2 + self.numbers.below(10);
                     self.line("la $a0, line");
                     self.line(&format!("li $a1, {room}"));
                     self.service(8);
                     self.service(4);
                 }
                 _ => {
-                    let byte = self.dice.pick(b"aZ09+~ ");
+                    let byte = self.numbers.one_of(b"aZ09+~ ");
                     self.input.push(char::from(byte));
                     self.service(12);
                     self.print_register("$v0");
@@ -376,10 +376,10 @@ impl Generator {
     }
 
     fn reading_real(&mut self) {
-        let (whole, part) = (self.dice.below(2000) as i64 - 1000, self.dice.below(1000));
+        let (whole, part) = (self.numbers.below(2000) as i64 - 1000, self.numbers.below(1000));
         let _ = writeln!(self.input, "{whole}.{part:03}");
-        let (single, double) = (self.dice.pick(&SINGLES), self.dice.pick(&DOUBLES));
-        if self.dice.below(2) == 0 {
+        let (single, double) = (self.numbers.one_of(&SINGLES), self.numbers.one_of(&DOUBLES));
+        if self.numbers.below(2) == 0 {
             self.service(6);
             self.line(&format!("mov.s {single}, $f0"));
         } else {
@@ -392,7 +392,7 @@ impl Generator {
     /// Takes memory, twice, and uses it.
     fn heap(&mut self) {
         let (bytes, more, offset) =
-            (8 + 8 * self.dice.below(20), 8 * self.dice.below(20), 4 * self.dice.below(2));
+            (8 + 8 * self.numbers.below(20), 8 * self.numbers.below(20), 4 * self.numbers.below(2));
         self.line(&format!("li $a0, {bytes}"));
         self.service(9);
         self.line("move $t8, $v0");
@@ -401,7 +401,7 @@ impl Generator {
         // Where the heap begins is each simulator's own.
         self.line("subu $t9, $v0, $t8");
         self.print_register("$t9");
-        let (stored, loaded) = (self.dice.pick(&REGISTERS), self.dice.pick(&REGISTERS));
+        let (stored, loaded) = (self.numbers.one_of(&REGISTERS), self.numbers.one_of(&REGISTERS));
         self.line(&format!("sw {stored}, {offset}($t8)"));
         self.line(&format!("lw {loaded}, {offset}($t8)"));
     }
@@ -409,7 +409,7 @@ impl Generator {
     /// Writes some of the data to a file, and reads it.
     fn file(&mut self) {
         const WRITE_ANEW: u32 = 0o1101;
-        let (length, room) = (1 + self.dice.below(60), 1 + self.dice.below(40));
+        let (length, room) = (1 + self.numbers.below(60), 1 + self.numbers.below(40));
         self.open(WRITE_ANEW);
         self.line("move $a0, $t8");
         self.line("la $a1, words");
@@ -424,7 +424,7 @@ impl Generator {
         self.service(14);
         self.print_register("$v0");
         self.close();
-        let register = self.dice.pick(&REGISTERS);
+        let register = self.numbers.one_of(&REGISTERS);
         self.line(&format!("lb {register}, line"));
         // Strings are printed from here, so there must be a zero.
         self.line("sb $zero, line+39");
@@ -450,7 +450,7 @@ impl Generator {
 
     fn repeated(&mut self) {
         let label = self.label();
-        let times = 1 + self.dice.below(6);
+        let times = 1 + self.numbers.below(6);
         self.line(&format!("li $s6, {times}"));
         let _ = writeln!(self.text, "{label}:");
         (0..5).for_each(|_| self.whole());
@@ -461,13 +461,13 @@ impl Generator {
 
     fn skipped(&mut self) {
         let label = self.label();
-        if self.dice.below(4) == 0 {
-            let comparison = self.dice.pick(&COMPARISONS);
+        if self.numbers.below(4) == 0 {
+            let comparison = self.numbers.one_of(&COMPARISONS);
             self.fill(comparison);
-            let branch = self.dice.pick(&["bc1t", "bc1f"]);
+            let branch = self.numbers.one_of(&["bc1t", "bc1f"]);
             self.line(&format!("{branch} {label}"));
         } else {
-            let branch = self.dice.pick(&BRANCHES).replace('L', &label);
+            let branch = self.numbers.one_of(&BRANCHES).replace('L', &label);
             self.fill(&branch);
         }
         (0..3).for_each(|_| self.whole());
@@ -475,18 +475,22 @@ impl Generator {
     }
 
     fn whole(&mut self) {
-        let template = self.dice.pick(&WHOLE);
+        let template = self.numbers.one_of(&WHOLE);
         self.fill(template);
     }
 
     fn real(&mut self) {
-        let template = self.dice.pick(&REAL);
+        let template = self.numbers.one_of(&REAL);
         self.fill(template);
     }
 
     /// Writes a template with its operands put in.
     fn fill(&mut self, template: &str) {
-        let registers = [self.dice.pick(&REGISTERS), self.dice.pick(&REGISTERS), self.dice.pick(&REGISTERS)];
+        let registers = [
+            self.numbers.one_of(&REGISTERS),
+            self.numbers.one_of(&REGISTERS),
+            self.numbers.one_of(&REGISTERS),
+        ];
         if template.contains(", n") {
             self.line(&format!("andi $t9, {}, 0xff", registers[2]));
             self.line("ori $t9, $t9, 1");
@@ -503,12 +507,14 @@ impl Generator {
     /// Registers of the widths that the name says.
     fn floats(&mut self, name: &str) -> [&'static str; 3] {
         match name {
-            "cvt.d.s" => [self.dice.pick(&DOUBLES), self.dice.pick(&SINGLES), SINGLES[0]],
-            "cvt.s.d" => [self.dice.pick(&SINGLES), self.dice.pick(&DOUBLES), DOUBLES[0]],
+            "cvt.d.s" => [self.numbers.one_of(&DOUBLES), self.numbers.one_of(&SINGLES), SINGLES[0]],
+            "cvt.s.d" => [self.numbers.one_of(&SINGLES), self.numbers.one_of(&DOUBLES), DOUBLES[0]],
             _ if name.ends_with(".d") => {
-                [self.dice.pick(&DOUBLES), self.dice.pick(&DOUBLES), self.dice.pick(&DOUBLES)]
+                [self.numbers.one_of(&DOUBLES), self.numbers.one_of(&DOUBLES), self.numbers.one_of(&DOUBLES)]
             }
-            _ => [self.dice.pick(&SINGLES), self.dice.pick(&SINGLES), self.dice.pick(&SINGLES)],
+            _ => {
+                [self.numbers.one_of(&SINGLES), self.numbers.one_of(&SINGLES), self.numbers.one_of(&SINGLES)]
+            }
         }
     }
 
@@ -519,16 +525,16 @@ impl Generator {
             "s" => s.into(),
             "t" => t.into(),
             "n" => "$t9".into(),
-            "i" => (self.dice.below(0x1_0000) as i64 - 0x8000).to_string(),
-            "u" => self.dice.below(0x1_0000).to_string(),
+            "i" => (self.numbers.below(0x1_0000) as i64 - 0x8000).to_string(),
+            "u" => self.numbers.below(0x1_0000).to_string(),
             "w" => format!("{:#x}", self.word()),
-            "h" => self.dice.below(32).to_string(),
+            "h" => self.numbers.below(32).to_string(),
             "x" => floats[0].into(),
             "y" => floats[1].into(),
             "z" => floats[2].into(),
-            "b($s5)" => format!("{}($s5)", self.dice.below(60)),
-            "e($s5)" => format!("{}($s5)", self.dice.below(30) * 2),
-            "o($s5)" => format!("{}($s5)", self.dice.below(15) * 4),
+            "b($s5)" => format!("{}($s5)", self.numbers.below(60)),
+            "e($s5)" => format!("{}($s5)", self.numbers.below(30) * 2),
+            "o($s5)" => format!("{}($s5)", self.numbers.below(15) * 4),
             other => other.into(),
         }
     }
@@ -547,7 +553,7 @@ impl Generator {
 
     fn print_whole(&mut self) {
         for register in REGISTERS {
-            if self.dice.below(2) == 0 {
+            if self.numbers.below(2) == 0 {
                 self.print_register(register);
             }
         }
@@ -555,7 +561,7 @@ impl Generator {
     }
 
     fn print_real(&mut self) {
-        let (single, double) = (self.dice.pick(&SINGLES), self.dice.pick(&DOUBLES));
+        let (single, double) = (self.numbers.one_of(&SINGLES), self.numbers.one_of(&DOUBLES));
         self.line(&format!("mov.s $f12, {single}"));
         self.service(2);
         self.print_newline();

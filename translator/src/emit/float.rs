@@ -144,6 +144,7 @@ impl Emitter<'_> {
             match node {
                 Node::Float(..) => return false,
                 Node::Load(..) | Node::Store(..) | Node::Stub(..) => return true,
+                Node::LoadLinked(..) | Node::StoreConditional(..) => return true,
                 Node::Raise(_) | Node::RaiseIf(..) | Node::CheckInterrupts | Node::NeedFpu => return true,
                 _ => {}
             }

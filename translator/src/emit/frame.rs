@@ -116,6 +116,10 @@ fields! {
     FLOAT_WORD = float_word;
     /// The offset of [`Cpu::kept`].
     KEPT = kept;
+    /// The offset of [`Cpu::link_address`].
+    LINK_ADDRESS = link_address;
+    /// The offset of [`Cpu::link_value`].
+    LINK_VALUE = link_value;
     /// The offset of [`Cpu::fcsr`].
     FCSR = fcsr;
     /// The offset of [`Cpu::mxcsr`].

@@ -6,6 +6,7 @@ pub(crate) mod asm;
 mod end;
 mod float;
 pub mod frame;
+mod linked;
 mod memory;
 mod routines;
 mod uses;
@@ -65,10 +66,14 @@ impl Place {
 /// What a slow path does before it goes back.
 #[derive(Clone, Copy, Debug)]
 enum Slow {
-    /// A load whose address is in rdx; the result goes to `home`, or to a spill slot.
-    Load { access: Access, route: Route, to: Destination },
-    /// A store whose address is in rdx.
-    Store { access: Access, value: Value },
+    /// A load.
+    Load { access: Access, address: Reg, route: Route, to: Destination },
+    /// A store.
+    Store { access: Access, address: Reg, value: Value },
+    /// A load linked.
+    LoadLinked { access: Access, address: Reg, to: Destination },
+    /// A store conditional, whose outcome goes to `to`.
+    StoreConditional { access: Access, address: Reg, value: Value, to: Destination },
     /// Raise an exception.
     Raise(Raise),
     /// A floating-point instruction by the exact rules.
@@ -105,6 +110,16 @@ enum Destination {
     Memory(i32, bool),
     /// Nowhere.
     Nowhere,
+}
+
+impl Destination {
+    /// The host register that a result for here is best computed in.
+    const fn register(self) -> Reg {
+        match self {
+            Destination::Pin(pin) => pin,
+            _ => reg::RAX,
+        }
+    }
 }
 
 struct Emitter<'a> {
@@ -183,10 +198,10 @@ impl Emitter<'_> {
         self.parts.push((self.asm.offset(), part));
     }
 
-    /// The nodes before those that run only on a taken likely branch.
+    /// The nodes before those of a late slot.
     fn straight_end(&self) -> usize {
         match self.ir.terminal {
-            Terminal::Branch { only_taken, .. } => only_taken.index(),
+            Terminal::Branch { late_slot, .. } => late_slot.index(),
             _ => self.ir.nodes.len(),
         }
     }
@@ -208,6 +223,10 @@ impl Emitter<'_> {
             Node::Write(home, source) => self.write(home, source),
             Node::Load(access, address, route) => return self.load(index, access, address, route),
             Node::Store(access, address, source) => self.store(access, address, source),
+            Node::LoadLinked(access, address) => return self.load_linked(index, access, address),
+            Node::StoreConditional(access, address, source) => {
+                return self.store_conditional(index, access, address, source);
+            }
             Node::RaiseIf(condition, what) => {
                 let cond = self.flags(condition);
                 let entry = self.defer(Slow::Raise(what), None);
@@ -362,8 +381,8 @@ impl Emitter<'_> {
 
     fn slow_path(&mut self, Deferred { slow, place, .. }: Deferred) {
         match slow {
-            Slow::Load { access, route, to } => {
-                self.asm.mov(reg::RAX, reg::RDX);
+            Slow::Load { access, address, route, to } => {
+                self.asm.mov(reg::RAX, address);
                 let (stub, guarded) = match route {
                     Route::Soft => (Stub::Load, 0),
                     Route::ForStore => (Stub::LoadForStore, 0),
@@ -372,10 +391,21 @@ impl Emitter<'_> {
                 self.call_stub(stub, access as u32 | guarded, place);
                 self.deliver(reg::RAX, to);
             }
-            Slow::Store { access, value } => {
-                self.asm.mov(reg::RAX, reg::RDX);
+            Slow::Store { access, address, value } => {
+                self.asm.mov(reg::RAX, address);
                 self.move_operand(value, reg::RDX);
                 self.call_stub(Stub::Store, access as u32, place);
+            }
+            Slow::LoadLinked { access, address, to } => {
+                self.asm.mov(reg::RAX, address);
+                self.call_stub(Stub::LoadLinked, access as u32, place);
+                self.deliver(reg::RAX, to);
+            }
+            Slow::StoreConditional { access, address, value, to } => {
+                self.asm.mov(reg::RAX, address);
+                self.move_operand(value, reg::RDX);
+                self.call_stub(Stub::StoreConditional, access as u32, place);
+                self.deliver(reg::RAX, to);
             }
             Slow::Raise(what) => {
                 self.call_stub(Stub::Raise, what as u32, place);

@@ -70,6 +70,10 @@ pub enum Node {
     Load(Access, Value, Route),
     /// Writes memory.
     Store(Access, Value, Value),
+    /// Reads memory and keeps address and value as the link.
+    LoadLinked(Access, Value),
+    /// Writes memory if the link holds; 1 if it did, else 0.
+    StoreConditional(Access, Value, Value),
     /// Raises an exception if the value is not zero.
     RaiseIf(Value, Raise),
     /// Raises an exception.
@@ -112,9 +116,9 @@ impl Node {
     pub fn operands(&self) -> impl Iterator<Item = Value> + use<> {
         let list: [Option<Value>; 3] = match *self {
             Node::Unary(_, a) | Node::Write(_, a) | Node::Load(_, a, _) => [Some(a), None, None],
-            Node::RaiseIf(a, _) | Node::Keep(a) => [Some(a), None, None],
+            Node::RaiseIf(a, _) | Node::Keep(a) | Node::LoadLinked(_, a) => [Some(a), None, None],
             Node::Binary(_, a, b) | Node::Store(_, a, b) => [Some(a), Some(b), None],
-            Node::Stub(_, [a, b], _) => [Some(a), Some(b), None],
+            Node::Stub(_, [a, b], _) | Node::StoreConditional(_, a, b) => [Some(a), Some(b), None],
             Node::Select(a, b, c) => [Some(a), Some(b), Some(c)],
             Node::Float(_, [a, b, c]) => [Some(a), Some(b), Some(c)],
             _ => [None; 3],
@@ -150,8 +154,7 @@ pub enum Exit {
 pub enum Terminal {
     /// Goes to one place.
     Jump(Exit),
-    /// Goes to the first place if the value is not zero, else to the second. `likely` is the number
-    /// of nodes that run only on the way to the first: the nullified slot of a likely branch.
+    /// Goes to the first place if the value is not zero, else to the second.
     Branch {
         /// The condition.
         condition: Value,
@@ -159,8 +162,11 @@ pub enum Terminal {
         taken: Exit,
         /// Where it goes otherwise.
         otherwise: Exit,
-        /// The first node that runs only if the branch is taken; the end if there is none.
-        only_taken: Value,
+        /// The first node of a delay slot that runs after the condition was looked at; the end if the
+        /// slot came before.
+        late_slot: Value,
+        /// Whether the late slot runs only if the branch is taken.
+        is_likely: bool,
     },
     /// The last step never goes on.
     Stop,

@@ -42,6 +42,10 @@ fn computed(node: Node, names: Names) -> String {
         Node::Load(access, address, Route::Window(window)) => {
             format!("{access:?} [{address}], in the window at {:#x}", window.base())
         }
+        Node::LoadLinked(access, address) => format!("{access:?} [{address}], linked"),
+        Node::StoreConditional(access, address, value) => {
+            format!("{access:?} [{address}] <- {value}, if linked")
+        }
         Node::Float(op, [a, b, c]) => format!("{} {a}, {b}, {c}", op.row().name),
         Node::Stub(stub, [a, b], immediate) => format!("stub {} ({a}, {b}, {immediate:#x})", stub.name()),
         Node::Kept => "kept".to_owned(),

@@ -14,7 +14,9 @@ pub fn perform<M: Machine>(m: &mut M, insn: Insn, plan: &Plan, mode: Mode) -> Re
     for action in plan.actions {
         match *action {
             Action::Field => field(m, insn),
-            Action::Call(stub) => call(m, insn, stub, mode)?,
+            Action::Call(stub) => call(m, insn, stub)?,
+            Action::LoadLinked => load_linked(m, insn, mode)?,
+            Action::StoreConditional => store_conditional(m, insn, mode)?,
             Action::Interrupts => m.check_interrupts()?,
             Action::Barrier => m.fence(),
             Action::Raise(what) => m.raise(what)?,
@@ -85,19 +87,9 @@ fn set_interrupt_enable<M: Machine>(m: &mut M, i: Insn) {
 }
 
 /// Calls `stub` for `insn`, with the arguments and result that the stub's documentation names.
-fn call<M: Machine>(m: &mut M, i: Insn, stub: Stub, mode: Mode) -> Result<(), M::Stop> {
+fn call<M: Machine>(m: &mut M, i: Insn, stub: Stub) -> Result<(), M::Stop> {
     let none = m.constant(0);
     match stub {
-        Stub::LoadLinked => {
-            let address = address(m, i, mode);
-            let value = m.stub(stub, [address, none], link_access(i.op) as u32)?;
-            m.set_gpr(i.rt(), value);
-        }
-        Stub::StoreConditional => {
-            let (address, value) = (address(m, i, mode), m.gpr(i.rt()));
-            let done = m.stub(stub, [address, value], link_access(i.op) as u32)?;
-            m.set_gpr(i.rt(), done);
-        }
         Stub::ReadCp0 => {
             let value = m.stub(stub, [none, none], cp0_immediate(i))?;
             m.set_gpr(i.rt(), value);
@@ -127,6 +119,20 @@ fn call<M: Machine>(m: &mut M, i: Insn, stub: Stub, mode: Mode) -> Result<(), M:
             m.stub(stub, [none, none], 0)?;
         }
     }
+    Ok(())
+}
+
+fn load_linked<M: Machine>(m: &mut M, i: Insn, mode: Mode) -> Result<(), M::Stop> {
+    let address = address(m, i, mode);
+    let value = m.load_linked(link_access(i.op), address)?;
+    m.set_gpr(i.rt(), value);
+    Ok(())
+}
+
+fn store_conditional<M: Machine>(m: &mut M, i: Insn, mode: Mode) -> Result<(), M::Stop> {
+    let (address, value) = (address(m, i, mode), m.gpr(i.rt()));
+    let done = m.store_conditional(link_access(i.op), address, value)?;
+    m.set_gpr(i.rt(), done);
     Ok(())
 }
 
