@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -20,8 +21,11 @@ impl Listener {
         let failed = |error: io::Error| {
             io::Error::new(error.kind(), format!("Cannot wait for a peer at {}: {error}", path.display()))
         };
-        // Whoever answers is alive and keeps its place; the attempt to take it then says so.
-        if UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+        // Whoever answers is alive and keeps its place; the attempt to take it then says so. What is no socket
+        // refuses as well (unix(7)), but is somebody's file.
+        let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+        let refuses = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+        if is_socket && UnixStream::connect(path).is_err_and(refuses) {
             std::fs::remove_file(path).map_err(failed)?;
         }
         let socket = UnixListener::bind(path).map_err(failed)?;
