@@ -46,7 +46,8 @@ const SETUPS: &[Setup] = &[
     Setup { name: "interpreter, 1 at a time", engine: Engine::Interpreter, grant: 1, mode: Mode::empty() },
     Setup { name: "interpreter, 7 at a time", engine: Engine::Interpreter, grant: 7, mode: Mode::empty() },
     Setup { name: "JIT, 1 at a time", engine: Engine::Jit, grant: 1, mode: Mode::COUNTED },
-    Setup { name: "JIT, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED },
+    Setup { name: "JIT, 7 at a time", engine: Engine::Jit, grant: 7, mode: Mode::COUNTED.union(Mode::ALONE) },
+    Setup { name: "JIT without links", engine: Engine::Blocks, grant: 1 << 40, mode: Mode::empty() },
     Setup { name: "both in turn", engine: Engine::Auto, grant: 1 << 40, mode: Mode::empty() },
 ];
 

@@ -45,6 +45,7 @@ fn mode(words: &str) -> (Mode, Section) {
         "user" => crate::USER | Mode::MAPPED,
         "counted" => Mode::COUNTED,
         "profiled" => Mode::PROFILED,
+        "alone" => Mode::ALONE,
         "narrow" => Mode::empty(),
         "big-endian" => Mode::BIG_ENDIAN,
         other => panic!("there is no mode {other}"),

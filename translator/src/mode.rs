@@ -35,6 +35,9 @@ bitflags! {
         const FLAT = 1 << 10;
         /// Blocks count how often they are entered.
         const PROFILED = 1 << 11;
+        /// Only one thread of the host uses the machine's memory, so that no access to it need be atomic
+        /// or ordered.
+        const ALONE = 1 << 12;
     }
 }
 
@@ -43,7 +46,8 @@ impl Mode {
     pub const VIEW: Mode =
         Mode::USER.union(Mode::SUPERVISOR).union(Mode::WIDE_ADDRESSES).union(Mode::ERROR_LEVEL);
     /// The bits that stay as they are when Status changes.
-    const FIXED: Mode = Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT).union(Mode::PROFILED);
+    const FIXED: Mode =
+        Mode::BIG_ENDIAN.union(Mode::COUNTED).union(Mode::FLAT).union(Mode::PROFILED).union(Mode::ALONE);
 
     /// The mode after Status became `status`; what Status does not say is kept from `self`.
     pub fn with_status(self, status: Status) -> Mode {

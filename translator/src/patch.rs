@@ -141,7 +141,7 @@ pub fn plan(insn: Insn, model: &Model, mode: Mode) -> Plan {
     if classes.contains(Classes::COP2) {
         return raise(Raise::Coprocessor2, "there is no coprocessor 2");
     }
-    if classes.contains(Classes::SENSITIVE) { sensitive(insn) } else { KEPT }
+    if classes.contains(Classes::SENSITIVE) { sensitive(insn, mode) } else { KEPT }
 }
 
 /// What replaces the innocuous `insn` at a site that has shown what it is.
@@ -171,7 +171,7 @@ const SYNC_KEPT_BY_HOST: [u32; 4] = [0x04, 0x11, 0x12, 0x13];
 ///
 /// # Panics
 /// Panics for a row that is marked sensitive and has no plan; a test visits every row.
-fn sensitive(insn: Insn) -> Plan {
+fn sensitive(insn: Insn, mode: Mode) -> Plan {
     use Action as A;
     const fn one(actions: &'static [Action], reason: &'static str) -> Plan {
         Plan::new(actions, reason)
@@ -179,6 +179,7 @@ fn sensitive(insn: Insn) -> Plan {
     match insn.op {
         Op::Syscall => raise(Raise::Syscall, "always an exception"),
         Op::Break | Op::Sdbbp => raise(Raise::Breakpoint, "always an exception"),
+        Op::Sync if mode.contains(Mode::ALONE) => one(&[A::Ignore], "nothing else uses memory"),
         Op::Sync if SYNC_KEPT_BY_HOST.contains(&(insn.word >> 6 & 0x1f)) => {
             one(&[A::Ignore], "the host keeps this order by itself")
         }

@@ -59,7 +59,7 @@ pub fn mode(options: Options) -> Mode {
 }
 
 fn fixed_mode(options: Options) -> Mode {
-    let mut mode = Mode::FLAT;
+    let mut mode = Mode::FLAT | Mode::ALONE;
     mode.set(Mode::BIG_ENDIAN, options.endian == Endian::Big);
     mode
 }

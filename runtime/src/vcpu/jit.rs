@@ -1,6 +1,7 @@
 //! The loop around generated code: translate what is missing, join links, and handle every way out.
 #![expect(unsafe_code, reason = "entries from the cache are run")]
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use translator::ir;
 use translator::mode::Mode;
 use translator::stub::Flow;
 
-use super::{Leave, Stop, Vcpu};
+use super::{Known, Leave, Stop, Vcpu, recent_slot};
 use crate::trace::Kinds;
 
 /// How blocks become code, and how they meet.
@@ -50,6 +51,13 @@ impl Vcpu {
             if self.has_alarm() || counted && self.cpu.budget <= 0 {
                 return None;
             }
+            let known = if policy.joined { None } else { self.run_known() };
+            if let Some(reason) = known {
+                if let ControlFlow::Break(left) = self.answer_exit(reason) {
+                    return left;
+                }
+                continue;
+            }
             let next = match self.next_code(policy.interpreted) {
                 Ok(next) => next,
                 Err(Stop::Leave(why)) => return Some(why),
@@ -66,36 +74,91 @@ impl Vcpu {
                 }
             };
             match self.open_link.take() {
-                _ if !policy.joined => {}
+                _ if !policy.joined => self.know(entry),
                 Some(link) => self.machine.cache().join_open(link, &key),
                 None => self.soft.add_jump(Va(self.cpu.pc), entry, bound),
             }
             let Some(reason) = self.run_entry(&key, entry) else { continue };
-            match reason {
-                ExitReason::Alarm => {
-                    self.count_exit("alarm");
-                    return None;
-                }
-                ExitReason::Budget => {
-                    self.count_exit("budget");
-                    // Nothing is left if the block before used up the budget to the last.
-                    return self.interpret_some(self.cpu.budget.max(0) as u64);
-                }
-                ExitReason::Leave => match self.left.take() {
-                    Some(why @ Leave::Untranslated) => self.count_exit(why.name()),
-                    Some(why @ Leave::Interpret) => {
-                        self.count_exit(why.name());
-                        if let Some(why) = self.interpret_some(1) {
-                            return Some(why);
-                        }
-                    }
-                    why => {
-                        self.count_exit(why.map_or("leave", Leave::name));
-                        return why;
-                    }
-                },
+            if let ControlFlow::Break(left) = self.answer_exit(reason) {
+                return left;
             }
         }
+    }
+
+    /// Generated code was left for `reason`: breaks with what the run loop gives, or goes on.
+    fn answer_exit(&mut self, reason: ExitReason) -> ControlFlow<Option<Leave>> {
+        let left = match reason {
+            ExitReason::Alarm => {
+                self.count_exit("alarm");
+                return ControlFlow::Break(None);
+            }
+            ExitReason::Budget => {
+                self.count_exit("budget");
+                // Nothing is left if the block before used up the budget to the last.
+                return ControlFlow::Break(self.interpret_some(self.cpu.budget.max(0) as u64));
+            }
+            ExitReason::Leave => self.left.take(),
+        };
+        self.count_exit(left.map_or("leave", Leave::name));
+        let left = match left {
+            Some(Leave::Untranslated) => None,
+            Some(Leave::Interpret) => self.interpret_some(1),
+            why => return ControlFlow::Break(why),
+        };
+        left.map_or(ControlFlow::Continue(()), |why| ControlFlow::Break(Some(why)))
+    }
+
+    /// Remembers that the program counter leads to the host code at `entry`.
+    fn know(&mut self, entry: u64) {
+        self.refresh_recent();
+        let va = self.cpu.pc;
+        self.known[recent_slot(Va(va))] = Known { va, mode: self.cpu.mode, entry };
+    }
+
+    /// The host code at the program counter, if it is known.
+    fn known_entry(&mut self) -> Option<u64> {
+        self.refresh_recent();
+        let known = &self.known[recent_slot(Va(self.cpu.pc))];
+        (known.va == self.cpu.pc && known.mode == self.cpu.mode).then_some(known.entry)
+    }
+
+    /// Runs one block after the other as long as they are known, each by a look-up here. Says why the last
+    /// one left, if it was for more than the next block.
+    fn run_known(&mut self) -> Option<ExitReason> {
+        /// The entry of a block that was dropped leads back to the same address. So many blocks that are
+        /// their own successors are believed in a row.
+        const MOST_REPEATS: u32 = 64;
+        self.known_entry()?;
+        let machine = Arc::clone(&self.machine);
+        let _running = machine.run_code();
+        self.refresh_jumps();
+        self.refresh_writes();
+        let way_in = machine.cache().way_in();
+        let begin = Instant::now();
+        let (mut went_on, mut repeats) = (0, 0);
+        let reason = loop {
+            let Some(entry) = self.known_entry() else { break None };
+            let va = self.cpu.pc;
+            // SAFETY: the cache said that the entry is the block's, which has the vCPU's mode. If the block
+            // has been dropped since, its entry leads out of it: entries in regions that were emptied
+            // before `_running` have just been forgotten, and none is emptied now.
+            let reason = unsafe { self.enter(entry, way_in) };
+            let goes_on = self.left == Some(Leave::Untranslated) && matches!(reason, ExitReason::Leave);
+            if !goes_on || self.has_alarm() {
+                break Some(reason);
+            }
+            self.left = None;
+            self.trace(Kinds::EXIT, Va(self.cpu.pc), || Leave::Untranslated.name().to_owned());
+            went_on += 1;
+            repeats = if self.cpu.pc == va { repeats + 1 } else { 0 };
+            if repeats == MOST_REPEATS {
+                self.forget_recent();
+                break None;
+            }
+        };
+        self.statistics.code_time += begin.elapsed();
+        *self.statistics.exits.entry(Leave::Untranslated.name()).or_default() += went_on;
+        reason
     }
 
     fn count_exit(&mut self, reason: &'static str) {
@@ -171,6 +234,7 @@ impl Vcpu {
         let epoch = self.machine.arena_epoch.load(Ordering::Acquire);
         if self.arena_epoch != epoch {
             self.soft.flush_jumps();
+            self.forget_recent();
             self.arena_epoch = epoch;
         }
     }

@@ -110,6 +110,19 @@ struct Recent {
     block: Arc<Block>,
 }
 
+/// Where the host code of a block is that ran lately, for the engine without links.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The block's virtual address; odd if there is none.
+    va: u64,
+    mode: Mode,
+    entry: u64,
+}
+
+impl Known {
+    const NONE: Known = Known { va: 1, mode: Mode::empty(), entry: 0 };
+}
+
 /// One vCPU. The registers come first, so that a pointer to them is a pointer to this.
 #[repr(C)]
 pub struct Vcpu {
@@ -131,7 +144,8 @@ pub struct Vcpu {
     /// The tick at which the timer interrupts, if it is set.
     deadline: Option<u64>,
     recent: Vec<Option<Recent>>,
-    /// The epoch in which `recent` is good.
+    known: Vec<Known>,
+    /// The epoch in which `recent` and `known` are good.
     recent_epoch: u64,
     /// Why the last stub left generated code.
     left: Option<Leave>,
@@ -165,8 +179,13 @@ pub struct Vcpu {
     pub statistics: Statistics,
 }
 
-/// Entries of the table of recent blocks; a power of two.
+/// Entries of the tables of recent blocks; a power of two.
 const RECENT: usize = 4096;
+
+/// The slot of `va` in the tables of recent blocks.
+const fn recent_slot(va: Va) -> usize {
+    (va.0 >> 2) as usize & (RECENT - 1)
+}
 
 impl Vcpu {
     /// vCPU `number` of `machine`, as after reset. It stands still until it is run.
@@ -191,6 +210,7 @@ impl Vcpu {
             count_read: 0,
             deadline: None,
             recent: std::iter::repeat_with(|| None).take(RECENT).collect(),
+            known: vec![Known::NONE; RECENT],
             recent_epoch: 0,
             left: None,
             open_link: None,

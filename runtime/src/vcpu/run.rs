@@ -12,7 +12,7 @@ use translator::mode::Mode;
 
 use super::check::SELF_CHECK;
 use super::jit::Policy;
-use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
+use super::{Known, Leave, Paid, Recent, Stop, Vcpu, recent_slot};
 use crate::device::Size;
 use crate::machine::PowerOrder;
 
@@ -26,7 +26,8 @@ pub enum Engine {
     /// Blocks are interpreted until they have shown that they run often.
     Auto,
     /// As `Jit`, but every block comes back to the run loop: what is left of the speed without links
-    /// and jump caches.
+    /// and jump caches. That is one to two times the interpreter's: blocks are short, and the way into
+    /// generated code and out of it costs as much as some five interpreted instructions.
     Blocks,
 }
 
@@ -284,7 +285,7 @@ impl Vcpu {
     fn block_at_pc(&mut self) -> Result<Arc<Block>, Stop> {
         let va = Va(self.cpu.pc);
         self.refresh_recent();
-        let slot = (va.0 >> 2) as usize & (RECENT - 1);
+        let slot = recent_slot(va);
         if let Some(recent) = &self.recent[slot]
             && recent.va == va.0
             && recent.mode == self.cpu.mode
@@ -300,10 +301,11 @@ impl Vcpu {
     }
 
     /// Empties the table of recent blocks if a mapping has changed or a block was dropped.
-    fn refresh_recent(&mut self) {
+    pub(super) fn refresh_recent(&mut self) {
         let epoch = self.machine.code_epoch.load(Ordering::Acquire);
         if self.recent_epoch != epoch {
             self.recent.fill_with(|| None);
+            self.known.fill(Known::NONE);
             self.recent_epoch = epoch;
         }
     }

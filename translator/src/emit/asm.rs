@@ -416,6 +416,10 @@ impl Asm {
         compare_exchange(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rq(from)]
         /// As [`Asm::compare_exchange`], for 32 bits and eax.
         compare_exchange32(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rd(from)]
+        /// As [`Asm::compare_exchange`], but not atomic.
+        compare_exchange_alone(base: Reg, from: Reg) [cmpxchg [Rq(base)], Rq(from)]
+        /// As [`Asm::compare_exchange_alone`], for 32 bits and eax.
+        compare_exchange32_alone(base: Reg, from: Reg) [cmpxchg [Rq(base)], Rd(from)]
         /// Loads MXCSR.
         ldmxcsr(base: Reg, offset: i32) [ldmxcsr ] (base + offset) []
         /// Stores MXCSR.

@@ -77,9 +77,11 @@ impl Emitter<'_> {
         let done = self.asm.label();
         self.asm.jump_if(Cond::NotEqual, done);
         self.asm.load(reg::RAX, CPU, frame::LINK_VALUE);
-        match access {
-            Access::U64 => self.asm.compare_exchange(reg::RDX, reg::RCX),
-            _ => self.asm.compare_exchange32(reg::RDX, reg::RCX),
+        match (access, self.mode().contains(Mode::ALONE)) {
+            (Access::U64, false) => self.asm.compare_exchange(reg::RDX, reg::RCX),
+            (Access::U64, true) => self.asm.compare_exchange_alone(reg::RDX, reg::RCX),
+            (_, false) => self.asm.compare_exchange32(reg::RDX, reg::RCX),
+            (_, true) => self.asm.compare_exchange32_alone(reg::RDX, reg::RCX),
         }
         // Either comparison has left "equal" if the store was done.
         self.asm.bind(done);
