@@ -60,6 +60,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
         watching: Watching::default(),
         disks: Vec::new(),
         cards: Vec::new(),
+        consoles: Vec::new(),
     })
 }
 

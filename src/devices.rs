@@ -1,12 +1,14 @@
-//! The options for disks and networks, as words with commas. It must not know how an image or a network works.
+//! The options for disks, networks and consoles, as words with commas. It must not know how an image or a network works.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use runtime::backend::disk::{Format, Image, SharedDisk};
 use runtime::backend::net::stream::End;
 use runtime::backend::net::user::{self, Forward, Protocol};
 use runtime::backend::net::{Card, Link};
+use runtime::backend::terminal::{self, Terminal};
 use runtime::vm::Config;
 use runtime::vm::snapshots::MachineState;
 
@@ -36,6 +38,15 @@ pub struct DeviceOptions {
                 each with [,mac=ADDRESS]; may be given several times"
     )]
     cards: Vec<Choice>,
+    /// The virtio consoles.
+    #[arg(
+        long = "console",
+        value_name = "KIND[,...]",
+        value_parser = console,
+        help = "Add a console, hvc0 and so on in the guest, that leads to: pty, socket,listen=PATH or file,path=PATH; may \
+                be given several times"
+    )]
+    consoles: Vec<terminal::End>,
 }
 
 /// What is said of one network card.
@@ -72,6 +83,29 @@ impl DeviceOptions {
             config.cards.resize_with(cards, usual_card);
         }
         Ok(())
+    }
+
+    /// The consoles. Where a pseudo-terminal is, is told on standard error.
+    ///
+    /// # Errors
+    /// Refuses what the host does not give.
+    pub fn open_consoles(&self) -> Result<Vec<Terminal>, Refused> {
+        let open = |(number, end): (usize, &terminal::End)| {
+            let terminal = Terminal::open(end).map_err(Refused::because)?;
+            if let Some(path) = terminal.pty() {
+                eprintln!("myvmm: The guest's console hvc{number} is {}", path.display());
+            }
+            Ok(terminal)
+        };
+        self.consoles.iter().enumerate().map(open).collect()
+    }
+
+    /// Where sockets of consoles are, to be removed in the end.
+    pub fn console_sockets(&self) -> impl Iterator<Item = &Path> {
+        self.consoles.iter().filter_map(|end| match end {
+            terminal::End::Listen(path) => Some(path.as_path()),
+            terminal::End::Pty | terminal::End::File(_) => None,
+        })
     }
 
     /// The network cards: those that were asked for, or, if nothing was said, one on the user network where the
@@ -146,6 +180,20 @@ fn forward(rule: &str) -> Result<Forward, String> {
     Ok(Forward { protocol, host, guest: port.parse().map_err(|_| bad())? })
 }
 
+/// Reads a console option.
+fn console(text: &str) -> Result<terminal::End, String> {
+    let words = split(text);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let path = |word: &str, name| word.strip_prefix(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let end = match words[..] {
+        ["pty"] => Some(terminal::End::Pty),
+        ["socket", word] => path(word, "listen=").map(terminal::End::Listen),
+        ["file", word] => path(word, "path=").map(terminal::End::File),
+        _ => None,
+    };
+    end.ok_or_else(|| format!("`{text}` is not pty, socket,listen=PATH or file,path=PATH"))
+}
+
 /// Reads a disk option. A comma in the file's name is written twice.
 fn image(text: &str) -> Result<Image, String> {
     let mut words = split(text).into_iter();
@@ -193,8 +241,6 @@ fn split(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     #[test]
@@ -208,6 +254,16 @@ mod tests {
         assert_eq!(read("a,,b,ro").file, PathBuf::from("a,b"));
         for bad in ["", ",ro", "a,rw", "a,ro=perhaps", "a,format=vmdk", "a,"] {
             assert!(image(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn consoles_lead_somewhere() {
+        assert_eq!(console("pty"), Ok(terminal::End::Pty));
+        assert_eq!(console("socket,listen=a"), Ok(terminal::End::Listen("a".into())));
+        assert_eq!(console("file,path=a,,b"), Ok(terminal::End::File("a,b".into())));
+        for bad in ["", "pty,x", "socket", "socket,listen=", "file,listen=x", "stdio"] {
+            assert!(console(bad).is_err(), "{bad}");
         }
     }
 

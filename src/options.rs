@@ -127,6 +127,7 @@ impl MachineOptions {
             watching: Watching::default(),
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(self.schedule == Schedule::Threads),
+            consoles: self.devices.open_consoles()?,
         })
     }
 
@@ -152,6 +153,8 @@ impl MachineOptions {
         needs.readable.extend(self.restore.iter().flat_map(|file| snapshots::files(file)));
         needs.writable.extend(self.watch.late_files());
         needs.writable.extend(self.snapshots.clone());
+        // They are removed in the end.
+        self.devices.console_sockets().for_each(|path| needs.write_beside(path));
         self.sandbox.enter(&needs)
     }
 

@@ -5,6 +5,7 @@ mod host;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -229,4 +230,38 @@ fn without_a_network_there_is_none() {
     let printed = guest(&["--net", "none"], "ls /sys/class/net; echo end");
     assert_lines(&printed, &["lo", "end"]);
     assert!(!printed.contains("eth0"));
+}
+
+#[test]
+fn a_console_leads_to_the_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, file) = (directory.path().join("socket"), directory.path().join("file"));
+    let options = [format!("socket,listen={}", socket.display()), format!("file,path={}", file.display())];
+    let person = thread::spawn(move || {
+        let mut stream = loop {
+            thread::sleep(Duration::from_millis(50));
+            if let Ok(stream) = UnixStream::connect(&socket) {
+                break stream;
+            }
+        };
+        let mut shown = String::new();
+        while !shown.contains("who?") {
+            let mut bytes = [0; 100];
+            let length = stream.read(&mut bytes).unwrap();
+            assert!(length > 0, "the console ended after `{shown}`");
+            shown += &text(&bytes[..length]);
+        }
+        stream.write_all(b"a person\n").unwrap();
+        stream
+    });
+    let script = "
+        echo to the file > /dev/hvc1
+        # Open all the time, or what is typed meanwhile is forgotten.
+        exec 3<> /dev/hvc0
+        until echo 'who?' >&3 && read -t 1 name <&3; do :; done
+        echo it is $name";
+    let printed = guest(&["--console", &options[0], "--console", &options[1]], script);
+    assert_lines(&printed, &["it is a person"]);
+    person.join().unwrap();
+    assert_eq!(text(&std::fs::read(file).unwrap()).trim_end(), "to the file");
 }

@@ -22,12 +22,14 @@ use self::snapshots::{Opened, RestoreError, Snapshots};
 use crate::backend::disk::SharedDisk;
 use crate::backend::net::Card;
 use crate::backend::output::OutputQueue;
+use crate::backend::terminal::Terminal;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
 use crate::bus::Bus;
 use crate::device::rtc::{WallClock, host_clock};
 use crate::device::uart::SerialInput;
 use crate::device::virtio::block::Block;
+use crate::device::virtio::console::Console;
 use crate::device::virtio::entropy::Entropy;
 use crate::device::virtio::net::Net;
 use crate::device::virtio::{DeviceKind, Transport, VirtioDevice};
@@ -69,6 +71,8 @@ pub struct Config {
     pub disks: Vec<SharedDisk>,
     /// The network cards.
     pub cards: Vec<Card>,
+    /// What the virtio consoles are connected to.
+    pub consoles: Vec<Terminal>,
 }
 
 /// Why a machine could not be built or run.
@@ -412,6 +416,9 @@ fn virtio_devices(config: &Config, entropy: bool) -> std::io::Result<Vec<Box<dyn
     for (number, card) in config.cards.iter().enumerate() {
         let mac = card.mac.unwrap_or_else(|| card.link.default_mac(&config.name, number));
         devices.push(Box::new(Net::new(mac, card.link.open()?)));
+    }
+    for terminal in &config.consoles {
+        devices.push(Box::new(Console::new(terminal.clone())));
     }
     if entropy {
         devices.push(Box::new(Entropy));

@@ -141,6 +141,7 @@ impl Receive {
             watching: Watching::default(),
             disks: shape.disks.iter().map(disk).collect::<Result<_, _>>()?,
             cards: self.cards(shape)?,
+            consoles: Vec::new(),
         })
     }
 

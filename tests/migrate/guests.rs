@@ -62,6 +62,7 @@ fn config(kernel: &Path, engine: Engine) -> Config {
         watching: Watching::default(),
         disks: Vec::new(),
         cards: Vec::new(),
+        consoles: Vec::new(),
     }
 }
 

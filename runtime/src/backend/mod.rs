@@ -1,6 +1,8 @@
-//! The host side of devices: streams, later disks and networks. It must not know any device.
+//! The host side of devices: disks, networks, consoles. It must not know any device.
 
 pub mod disk;
 pub mod events;
+pub mod listener;
 pub mod net;
 pub mod output;
+pub mod terminal;

@@ -2,6 +2,9 @@
 //! rings in RAM. What must hold is that nothing panics, hangs or leaves RAM, and that after a reset a device works as
 //! ever.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +19,16 @@ use super::rom::Rom;
 use super::rtc::Rtc;
 use super::uart::Uart;
 use super::virtio::block::Block;
+use super::virtio::console::Console;
 use super::virtio::entropy::Entropy;
+use super::virtio::net::Net;
 use super::virtio::testing::{BUFFERS, Driver, RAM, memory, readable, writable};
 use super::virtio::{Transport, VirtioDevice};
 use super::*;
 use crate::backend::disk::{Format, Image, SharedDisk};
+use crate::backend::net::stream::{self, Stream};
+use crate::backend::net::{Link, Mac};
+use crate::backend::terminal::{self, Terminal};
 use crate::bus::irq::{IrqLine, IrqSink};
 use crate::machine::Control;
 use crate::memory::Dma;
@@ -131,6 +139,8 @@ fn uart() {
 struct Bench {
     transport: Arc<Transport>,
     dma: Dma,
+    /// The queue that is used; the driver does without the others.
+    queue: u64,
 }
 
 // The registers that lead a driver to a running device (virtio 1.2, section 4.2.2).
@@ -150,14 +160,19 @@ impl Bench {
         let dma = memory();
         let transport =
             Arc::new(Transport::new(device, dma.clone()).expect("the host has threads")).wire(line());
-        Self { transport, dma }
+        Self { transport, dma, queue: 0 }
+    }
+
+    /// The same with another queue.
+    fn with_queue(self, queue: u64) -> Self {
+        Self { queue, ..self }
     }
 
     fn write(&self, offset: u64, value: u64) {
         self.transport.write(Access { offset, size: Size::Word, vcpu: 0 }, value);
     }
 
-    /// Sets the device up with its first queue at `driver`'s rings.
+    /// Sets the device up with its queue at `driver`'s rings.
     fn set_up(&self, driver: &Driver, features: u64) {
         for status in [0, 1, 3] {
             self.write(STATUS, status);
@@ -167,7 +182,7 @@ impl Bench {
             self.write(DRIVER_FEATURES, word);
         }
         self.write(STATUS, 11);
-        self.write(QUEUE_SELECT, 0);
+        self.write(QUEUE_SELECT, self.queue);
         self.write(QUEUE_SIZE, driver.layout.size.into());
         self.write(DESCRIPTORS, driver.layout.descriptors);
         self.write(AVAILABLE, driver.layout.available);
@@ -205,7 +220,7 @@ impl Bench {
     }
 
     /// One case: anything, and then, after a reset, a request as it should be, which must be served.
-    fn case(&self, numbers: &mut Numbers, request: fn(&mut Driver)) {
+    fn case(&self, numbers: &mut Numbers, request: impl FnOnce(&mut Driver)) {
         let mut driver = Driver::new(&self.dma, 0, 8);
         let features = numbers.one_of(&[0, 1 << 28, 1 << 29, 3 << 28]);
         self.set_up(&driver, features);
@@ -214,7 +229,7 @@ impl Bench {
                 0 => self.write(access(numbers, 0x200).offset & !3, value(numbers)),
                 1 => _ = self.transport.read(access(numbers, 0x200)),
                 2 => self.transport.write(access(numbers, 0x200), value(numbers)),
-                3 => self.write(QUEUE_NOTIFY, 0),
+                3 => self.write(QUEUE_NOTIFY, self.queue),
                 4 => {
                     let header = BUFFERS + 16 * numbers.below(64);
                     driver.offer(&[readable(header, 16), writable(BUFFERS + 0x2000, 513)]);
@@ -229,7 +244,7 @@ impl Bench {
         driver = Driver::new(&self.dma, 0, 8);
         self.set_up(&driver, 0);
         request(&mut driver);
-        self.write(QUEUE_NOTIFY, 0);
+        self.write(QUEUE_NOTIFY, self.queue);
         while driver.reclaim().is_none() {
             assert!(start.elapsed() < PATIENCE, "the device does not serve a request any more");
             std::thread::sleep(Duration::from_micros(50));
@@ -243,7 +258,7 @@ fn read_sector(driver: &mut Driver) {
     driver.offer(&[readable(BUFFERS, 16), writable(BUFFERS + 0x1000, 512), writable(BUFFERS + 0x800, 1)]);
 }
 
-fn fuzz_disk(format: Format, create: &dyn Fn(&std::path::Path)) {
+fn fuzz_disk(format: Format, create: &dyn Fn(&Path)) {
     let directory = tempfile::tempdir().expect("there is a temporary directory");
     let file = directory.path().join("disk");
     create(&file);
@@ -278,4 +293,78 @@ fn ask_for_bytes(driver: &mut Driver) {
 fn entropy() {
     let bench = Bench::new(Box::new(Entropy));
     run(|numbers| bench.case(numbers, ask_for_bytes));
+}
+
+const RECEIVE: u64 = 0;
+const TRANSMIT: u64 = 1;
+
+/// A request to pass on what the driver gives: to print it, or to send it behind a header.
+fn pass_on(driver: &mut Driver) {
+    driver.offer(&[readable(BUFFERS, 72)]);
+}
+
+/// A device whose other end is a socket at which somebody is who says `words`, and knocks anew for each case.
+fn fuzz_peer(device: impl FnOnce(&Path) -> Box<dyn VirtioDevice>, words: &[u8]) {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let path = directory.path().join("socket");
+    let bench = Bench::new(device(&path)).with_queue(RECEIVE);
+    let knock = || {
+        let mut peer = UnixStream::connect(&path).expect("somebody waits at the socket");
+        peer.write_all(words).expect("the socket has room");
+        peer
+    };
+    run(|numbers| {
+        let first = knock();
+        let mut second = None;
+        bench.case(numbers, |driver| {
+            drop(first);
+            second = Some(knock());
+            driver.offer(&[writable(BUFFERS, 2048)]);
+        });
+    });
+}
+
+#[test]
+fn console_transmit() {
+    let file = tempfile::NamedTempFile::new().expect("there is a temporary directory");
+    run(|numbers| {
+        // Anew each time, since whatever is printed stays in the file.
+        file.as_file().set_len(0).expect("it can be emptied");
+        let end = terminal::End::File(file.path().to_owned());
+        let console = Console::new(Terminal::open(&end).expect("it can be written"));
+        Bench::new(Box::new(console)).with_queue(TRANSMIT).case(numbers, pass_on);
+    });
+}
+
+#[test]
+fn console_receive() {
+    let console = |path: &Path| -> Box<dyn VirtioDevice> {
+        let end = terminal::End::Listen(path.to_owned());
+        Box::new(Console::new(Terminal::open(&end).expect("it is a place for a socket")))
+    };
+    fuzz_peer(console, &[b'x'; 4096]);
+}
+
+/// An address for a card.
+fn mac() -> Mac {
+    Mac::of_card("fuzz", 0)
+}
+
+/// Nothing is at the other end, so nothing that the fuzzer sends gets anywhere.
+#[test]
+fn net_transmit() {
+    let nowhere = Link::Stream(stream::End::Connect("/no/such/socket".into()));
+    let network = nowhere.open().expect("a peer need not be there");
+    let bench = Bench::new(Box::new(Net::new(mac(), network))).with_queue(TRANSMIT);
+    run(|numbers| bench.case(numbers, pass_on));
+}
+
+#[test]
+fn net_receive() {
+    let card = |path: &Path| -> Box<dyn VirtioDevice> {
+        let end = stream::End::Listen(path.to_owned());
+        Box::new(Net::new(mac(), Box::new(Stream::new(&end).expect("it is a place for a socket"))))
+    };
+    let frame = [&60u32.to_be_bytes()[..], &[7; 60]].concat();
+    fuzz_peer(card, &frame.repeat(64));
 }

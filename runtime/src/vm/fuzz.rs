@@ -48,6 +48,7 @@ fn config(disk: &Path) -> Config {
         watching: Default::default(),
         disks: vec![SharedDisk::open(&image).expect("the image is there")],
         cards: Vec::new(),
+        consoles: Vec::new(),
     }
 }
 

@@ -82,6 +82,9 @@ pub enum LinkShape {
 
 impl Shape {
     fn of(config: &Config, machine: &Machine) -> Result<Self, String> {
+        if !config.consoles.is_empty() {
+            return Err("a machine with --console cannot be moved: its other end is on this host".into());
+        }
         Ok(Self {
             model: machine.model.name.into(),
             ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),

@@ -68,6 +68,7 @@ fn config(guest: &Guest, installation: &Installation) -> anyhow::Result<Config> 
         watching: Watching::default(),
         disks,
         cards: Vec::new(),
+        consoles: Vec::new(),
     })
 }
 

@@ -4,13 +4,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Frame, Mac, Network, Offloads};
 use crate::backend::events::{Events, Interest};
+use crate::backend::listener::Listener;
 
 /// A longer frame than Ethernet has without offloads is a peer that speaks something else.
 const LONGEST: usize = 65_535 + 14;
@@ -37,7 +38,7 @@ pub enum End {
 /// The cable.
 pub struct Stream {
     end: End,
-    listener: Option<UnixListener>,
+    listener: Option<Listener>,
     peer: Option<UnixStream>,
     looked: Option<Instant>,
     interest: Interest,
@@ -54,7 +55,7 @@ impl Stream {
     /// Fails if the host does not let it wait at the path.
     pub fn new(end: &End) -> io::Result<Self> {
         let listener = match end {
-            End::Listen(path) => Some(listen(path)?),
+            End::Listen(path) => Some(Listener::at(path)?),
             End::Connect(_) => None,
         };
         Ok(Self {
@@ -78,15 +79,13 @@ impl Stream {
         let found = match (&self.end, &self.listener) {
             (End::Connect(path), _) => {
                 self.looked = Some(Instant::now());
-                UnixStream::connect(path)
+                connect(path)
             }
-            (End::Listen(_), Some(listener)) => listener.accept().map(|(peer, _)| peer),
-            (End::Listen(_), None) => return,
+            (End::Listen(_), listener) => listener.as_ref().and_then(Listener::accept),
         };
-        if let (Ok(peer), Some(events)) = (found, &self.events) {
+        if let (Some(peer), Some(events)) = (found, &self.events) {
             self.interest = Interest { read: true, write: false };
-            let waited_for = peer.set_nonblocking(true).and_then(|()| events.add(&peer, PEER, self.interest));
-            self.peer = waited_for.is_ok().then_some(peer);
+            self.peer = events.add(&peer, PEER, self.interest).is_ok().then_some(peer);
         }
     }
 
@@ -155,27 +154,11 @@ impl Stream {
     }
 }
 
-/// Waits at `path`, in the place of a myvmm that ended there without cleaning up.
-fn listen(path: &PathBuf) -> io::Result<UnixListener> {
-    let failed = |error: io::Error| {
-        io::Error::new(error.kind(), format!("Cannot wait for a peer at {}: {error}", path.display()))
-    };
-    // Whoever answers is alive and keeps its place; the attempt to take it then says so.
-    if UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
-        std::fs::remove_file(path).map_err(failed)?;
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let End::Listen(path) = &self.end {
-            // It may be gone already.
-            let _ = std::fs::remove_file(path);
-        }
-    }
+/// The peer that waits at `path`, if one does.
+fn connect(path: &Path) -> Option<UnixStream> {
+    let peer = UnixStream::connect(path).ok()?;
+    peer.set_nonblocking(true).ok()?;
+    Some(peer)
 }
 
 impl Network for Stream {
@@ -212,7 +195,7 @@ impl Network for Stream {
         }
         // Only one peer at a time: another one that knocks is sent away, or it would knock for ever.
         if let (Some(_), Some(listener)) = (&self.peer, &self.listener) {
-            while listener.accept().is_ok() {}
+            while listener.accept().is_some() {}
         }
     }
 

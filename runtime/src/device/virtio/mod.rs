@@ -2,6 +2,7 @@
 //! from it. It must not know how a transport looks to the guest.
 
 pub mod block;
+pub mod console;
 pub mod entropy;
 mod mmio;
 pub mod net;
