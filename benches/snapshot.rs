@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use image::{Flavour, Request, Silent};
 use runtime::drive::Schedule;
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::snapshots::Form;
 use runtime::vm::{Config, Vm};
@@ -56,9 +57,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
         model: &translator::model::MIPS64R2,
         schedule: Schedule::Threads,
         engine: Engine::Auto,
-        counted: false,
-        profiled: false,
-        trace: None,
+        watching: Watching::default(),
         disks: Vec::new(),
         cards: Vec::new(),
     })

@@ -18,6 +18,13 @@ Exit codes:
   A program's own exit code is passed on; of several, the first that is not 0.
   Ended by a signal, myvmm passes the signal on, once the terminal is as it was.";
 
+/// From now on a write past the limit on the size of files (`ulimit -f`) fails, as on a full disk, and does not end the
+/// process by SIGXFSZ.
+pub fn outlive_file_limits() {
+    // Every process may catch it.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+}
+
 /// Myvmm, or the host below it, failed.
 pub const FAILED: u8 = 1;
 /// What the user gave was refused.

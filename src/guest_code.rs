@@ -1,90 +1,137 @@
-//! Guest code that does not run: the instructions of an ELF file or of an assembled program, cut into blocks as they
-//! would be if they ran. It must not know how blocks are shown.
+//! Guest code that does not run now: that of an ELF file, of a program's memory or of a machine's, cut into blocks as they
+//! are or would be if they ran. It must not know how blocks are shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
 use runtime::load::elf::{Image, Target, unmapped};
 use runtime::load::read_file;
 use runtime::load::symbols::Symbols;
+use runtime::observe::Seen;
+use runtime::program::ProgramVm;
+use runtime::vcpu::Vcpu;
 use translator::addr::{Pa, Va};
-use translator::asm;
 use translator::block::{Block, Key, Step};
 use translator::cp0::Status;
-use translator::listing::targets;
+use translator::listing::{Facts, Listing, targets};
 use translator::mode::Mode;
 use translator::model::{MIPS64R2, Model};
 
 use crate::exit::Refused;
-use crate::program::load::Files;
+use crate::naming::Naming;
 
 /// A file of more bytes is no kernel and no program.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Bytes at addresses, with names.
-pub struct GuestCode {
-    /// What the file is called, for messages.
-    file: String,
+/// What guest code is in.
+trait Memory {
+    /// The physical address of `va` for code in `mode`, with [`Mode::MAPPED`] if it is mapped, and the word there.
+    fn fetch(&self, va: Va, mode: Mode) -> Option<(Pa, Mode, u32)>;
+}
+
+/// The segments of an ELF file.
+struct Segments {
     segments: Vec<(Va, Vec<u8>)>,
-    /// Names for addresses.
-    pub symbols: Symbols,
+    big_endian: bool,
+}
+
+impl Memory for Segments {
+    fn fetch(&self, va: Va, _: Mode) -> Option<(Pa, Mode, u32)> {
+        let inside = |(base, bytes): &&(Va, Vec<u8>)| va.0.wrapping_sub(base.0) < bytes.len() as u64;
+        let (base, bytes) = self.segments.iter().find(inside)?;
+        let bytes = *bytes.get((va.0 - base.0) as usize..)?.first_chunk()?;
+        let word = if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        // Where a mapped page is, nobody knows; what is translated does not depend on it.
+        let place = unmapped(va).map(|pa| (pa, Mode::empty()));
+        let (pa, mapped) = place.unwrap_or((Pa(va.page_offset()), Mode::MAPPED));
+        Some((pa, mapped, word))
+    }
+}
+
+impl Memory for &Vcpu {
+    fn fetch(&self, va: Va, mode: Mode) -> Option<(Pa, Mode, u32)> {
+        let (pa, mapped) = self.look_up(va, mode)?;
+        Some((pa, mapped, self.word_of_ram(pa)?))
+    }
+}
+
+/// Guest code with names.
+pub struct GuestCode<'a> {
+    /// What it is the code of, for messages.
+    name: String,
+    memory: Box<dyn Memory + 'a>,
+    /// Where it has instructions.
+    areas: Vec<Range<Va>>,
+    /// Whether other things are among them.
+    is_mixed: bool,
+    naming: Naming,
     /// Where it starts.
-    pub entry: Va,
+    entry: Va,
     model: &'static Model,
     /// The mode in which all of it runs, or that of its kernel.
     mode: Mode,
     /// The mode of its user code.
     user_mode: Mode,
+    /// The blocks that there are, by virtual address, if it has run.
+    known: Option<BTreeMap<Va, Vec<Seen>>>,
 }
 
-impl GuestCode {
-    /// The code of the ELF file `path`.
+impl GuestCode<'static> {
+    /// The code of the ELF file `path`, with the names of `symbols` if there are any.
     ///
     /// # Errors
     /// Refuses what is no MIPS ELF file.
-    pub fn from_elf(path: &Path) -> anyhow::Result<Self> {
+    pub fn of_elf(path: &Path, symbols: Option<&Symbols>) -> anyhow::Result<Self> {
         let bytes = read_file(path, MOST_BYTES).map_err(runtime::vm::VmError::from)?;
         let image = Image::parse(path, &bytes).map_err(runtime::vm::VmError::from)?;
+        let segments: Vec<_> =
+            image.segments.iter().map(|segment| (segment.va, segment.bytes.to_vec())).collect();
         Ok(Self {
-            file: path.display().to_string(),
-            segments: image.segments.iter().map(|segment| (segment.va, segment.bytes.to_vec())).collect(),
+            name: path.display().to_string(),
+            areas: segments.iter().map(|(va, bytes)| *va..*va + bytes.len() as u64).collect(),
             entry: image.entry,
             model: &MIPS64R2,
             mode: elf_mode(image.target, Status::empty()),
             user_mode: elf_mode(image.target, Status::KSU_USER),
-            symbols: image.symbols,
+            memory: Box::new(Segments { segments, big_endian: image.target.big_endian }),
+            naming: Naming::of_file(image.symbols).or_given(symbols),
+            is_mixed: true,
+            known: None,
         })
     }
+}
 
-    /// The code of the assembly program `path`.
-    ///
-    /// # Errors
-    /// Refuses what does not assemble, with the assembler's messages.
-    pub fn from_program(path: &Path) -> anyhow::Result<Self> {
-        let file = path.display().to_string();
-        let (options, wanted) = (asm::Options::default(), runtime::program::Options::default());
-        let refused = |errors| Refused(format!("{file} cannot be assembled\n{errors}").trim_end().to_owned());
-        let program = asm::assemble(&file, &Files, &options).map_err(refused)?;
-        let code = program.segments.iter().filter(|segment| segment.section.is_code());
-        let mode = runtime::program::mode(wanted);
-        Ok(Self {
-            segments: code.map(|segment| (segment.base, segment.bytes.clone())).collect(),
-            entry: program.entry,
-            model: runtime::program::model(wanted.cpu),
+impl<'a> GuestCode<'a> {
+    /// The code of a program as it is now. If it `has_run`, its blocks are as they are.
+    pub fn of_program(vm: &'a ProgramVm, symbols: Option<&Symbols>, has_run: bool) -> Self {
+        let image = vm.image();
+        let (vcpu, options) = (vm.vcpu(), image.options);
+        let counting = if has_run { vcpu.machine.fixed_mode } else { Mode::empty() };
+        let mode = runtime::program::mode(options) | counting;
+        let is_mixed = !image.pieces.iter().any(|piece| piece.is_code);
+        let code = image.pieces.iter().filter(|piece| piece.is_code || is_mixed);
+        let va = |address: u64| Va(address as u32 as i32 as u64);
+        let area =
+            |piece: &runtime::program::Piece| va(piece.address)..va(piece.address) + piece.bytes.len() as u64;
+        Self {
+            name: image.name.clone(),
+            areas: code.map(area).collect(),
+            is_mixed,
+            entry: image.entry,
+            model: runtime::program::model(options.cpu),
             mode,
             user_mode: (mode - Mode::FLAT).with_status(Status::KSU_USER) | Mode::FLAT,
-            symbols: program.symbols.iter().map(|(name, va)| (*va, name.clone())).collect(),
-            file,
-        })
+            memory: Box::new(vcpu),
+            naming: Naming::of_program(image).or_given(symbols),
+            known: has_run.then(|| by_address(vm.observer().blocks(|_| true))),
+        }
     }
 
     /// The mode in which the code at `va` runs: as `user` says, or else as the address does.
     pub fn mode(&self, va: Va, user: Option<bool>) -> Mode {
-        let is_flat = self.mode.contains(Mode::FLAT);
-        let is_unmapped = is_flat || unmapped(va).is_some();
-        let mode = if user.unwrap_or(!is_unmapped) { self.user_mode } else { self.mode };
-        if is_unmapped { mode } else { mode | Mode::MAPPED }
+        let is_kernel = self.mode.contains(Mode::FLAT) || unmapped(va).is_some();
+        if user.unwrap_or(!is_kernel) { self.user_mode } else { self.mode }
     }
 
     /// The address that the user means: 32-bit addresses are held sign-extended.
@@ -93,15 +140,15 @@ impl GuestCode {
     /// Refuses one that is no instruction of this code.
     pub fn address(&self, number: u64) -> Result<Va, Refused> {
         let extended = Va(number as u32 as i32 as u64);
-        let short = number >> 32 == 0 && self.word(Va(number)).is_none() && self.word(extended).is_some();
+        let short = number >> 32 == 0 && !self.has(Va(number)) && self.has(extended);
         let va = if short { extended } else { Va(number) };
         if va.0 & 3 != 0 {
             return Err(Refused(format!("Address {va} is no multiple of 4, as every instruction's is")));
         }
-        if self.word(va).is_none() {
+        if !self.has(va) {
             return Err(Refused(format!(
                 "Address {va} is not in {}, which has {}",
-                self.file,
+                self.name,
                 self.extent()
             )));
         }
@@ -109,8 +156,15 @@ impl GuestCode {
     }
 
     fn extent(&self) -> String {
-        let range = |(va, bytes): &(Va, Vec<u8>)| format!("{va}..{}", *va + bytes.len() as u64);
-        self.segments.iter().map(range).collect::<Vec<_>>().join(" and ")
+        let ranges = self.areas.iter().map(|area| format!("{}..{}", area.start, area.end));
+        ranges.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Whether there are instructions at `va`: those of the file, or what has run since.
+    fn has(&self, va: Va) -> bool {
+        let covers = |seen: &Seen| va.0.wrapping_sub(seen.block.va.0) < seen.block.bytes();
+        let mut known = self.known.iter().flat_map(BTreeMap::values).flatten();
+        self.area(va).is_some() || known.any(covers)
     }
 
     /// The addresses of the function or label `name`, up to the next one.
@@ -118,81 +172,85 @@ impl GuestCode {
     /// # Errors
     /// Refuses a name that there is not.
     pub fn function(&self, name: &str) -> Result<Range<Va>, Refused> {
-        let Some(found) = self.symbols.address(name) else {
-            let why = if self.symbols.is_empty() { ", which has no symbols; see --symbols" } else { "" };
-            return Err(Refused(format!("There is no symbol {name} in {}{why}", self.file)));
+        let symbols = &self.naming.symbols;
+        let Some(found) = symbols.address(name) else {
+            let why = if symbols.is_empty() { ", which has no symbols; see --symbols" } else { "" };
+            return Err(Refused(format!("There is no symbol {name} in {}{why}", self.name)));
         };
         let start = self.address(found.0)?;
-        let next = self.symbols.next_after(start).filter(|next| self.same_segment(start, *next));
-        Ok(start..next.unwrap_or_else(|| self.segment_end(start)))
+        let end = self.area(start).map_or(start + 4, |area| area.end);
+        Ok(start..symbols.next_after(start).filter(|next| *next < end).unwrap_or(end))
     }
 
-    /// The name of an address of this code.
-    pub fn name(&self, va: Va) -> Option<String> {
-        let place = self.symbols.lookup(va)?;
-        let is_near = self.same_segment(va, Va(va.0 - place.offset));
-        is_near.then(|| place.to_string())
+    fn area(&self, va: Va) -> Option<&Range<Va>> {
+        self.areas.iter().find(|area| area.contains(&va))
     }
 
-    fn segment(&self, va: Va) -> Option<&(Va, Vec<u8>)> {
-        let inside = |(base, bytes): &&(Va, Vec<u8>)| va.0.wrapping_sub(base.0) < bytes.len() as u64;
-        self.segments.iter().find(inside)
-    }
-
-    fn same_segment(&self, one: Va, other: Va) -> bool {
-        self.segment(one).is_some_and(|segment| self.segment(other).is_some_and(|s| s.0 == segment.0))
-    }
-
-    fn segment_end(&self, va: Va) -> Va {
-        self.segment(va).map_or(va, |(base, bytes)| *base + bytes.len() as u64)
-    }
-
-    /// All code.
+    /// All that is known to be code: where nobody says what else is there, what has run, or will run first.
     pub fn all(&self) -> Vec<Range<Va>> {
-        self.segments.iter().map(|(base, bytes)| *base..*base + bytes.len() as u64).collect()
+        match &self.known {
+            _ if !self.is_mixed => self.areas.clone(),
+            Some(known) => known.keys().map(|va| *va..*va + 4).collect(),
+            None => vec![self.entry..self.entry + 4],
+        }
     }
 
-    fn word(&self, va: Va) -> Option<u32> {
-        let (base, bytes) = self.segment(va)?;
-        let at = usize::try_from(va.0 - base.0).ok()?;
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(if self.mode.contains(Mode::BIG_ENDIAN) {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
-        })
-    }
-
-    /// The block that begins at `va`.
-    pub fn block(&self, va: Va, mode: Mode) -> Block {
-        // Where a mapped page is, nobody knows; what is translated does not depend on it.
-        let pa = unmapped(va).unwrap_or(Pa(va.page_offset()));
+    /// The block that would begin at `va`.
+    fn decoded(&self, va: Va, mode: Mode) -> Block {
+        let (pa, mapped) =
+            self.memory.fetch(va, mode).map_or((Pa(va.0), Mode::empty()), |(pa, mapped, _)| (pa, mapped));
         let page = va.page();
-        let word = |index: usize| self.word(page + 4 * index as u64).unwrap_or(0);
-        Block::decode(Key::new(va, pa, mode), va, self.model, word)
+        let word =
+            |index: usize| self.memory.fetch(page + 4 * index as u64, mode).map_or(0, |(_, _, word)| word);
+        let mut block = Block::decode(Key::new(va, pa, mode | mapped), va, self.model, word);
+        if block.steps.is_empty() {
+            // The interpreter runs it: it is shown as the single instruction that it begins with.
+            let word = word((va.page_offset() / 4) as usize);
+            block.steps.push(Step::decode(word, self.model, mode));
+        }
+        block
+    }
+
+    /// The blocks at `va`: those that there are, or the one that there would be.
+    pub fn at(&self, va: Va, mode: Mode) -> Vec<Seen> {
+        let known = self.known.as_ref().and_then(|known| known.get(&va));
+        known
+            .cloned()
+            .unwrap_or_else(|| vec![Seen { block: self.decoded(va, mode).into(), facts: Facts::default() }])
     }
 
     /// The blocks in `range`: one begins at its start, where another ends, and where another goes to.
-    pub fn blocks(&self, range: &Range<Va>, mode: Mode) -> Vec<Block> {
-        let mut starts = BTreeSet::from([range.start]);
-        let mut done: Vec<Block> = Vec::new();
+    pub fn blocks(&self, range: &Range<Va>, mode: Mode) -> Vec<Seen> {
+        let known = self.known.iter().flat_map(|known| known.range(range.clone()));
+        let mut starts: BTreeSet<Va> = known.map(|(va, _)| *va).chain([range.start]).collect();
+        let mut done: BTreeMap<Va, Vec<Seen>> = BTreeMap::new();
         while let Some(start) = starts.pop_first() {
-            if done.iter().any(|block| block.va == start) {
+            if done.contains_key(&start) {
                 continue;
             }
-            let mut block = self.block(start, mode);
-            if block.steps.is_empty() {
-                // The interpreter runs it: it is shown as the single instruction that it begins with.
-                block.steps.extend(self.word(start).map(|word| Step::decode(word, self.model, mode)));
+            let blocks = self.at(start, mode);
+            for seen in &blocks {
+                let after = start + seen.block.bytes();
+                let next = [after].into_iter().chain(targets(&seen.block));
+                starts.extend(next.filter(|va| range.contains(va)));
             }
-            let after = start + block.bytes();
-            let next = [after].into_iter().chain(targets(&block)).filter(|va| range.contains(va));
-            starts.extend(next);
-            done.push(block);
+            done.insert(start, blocks);
         }
-        done.sort_by_key(|block| block.va);
-        done
+        done.into_values().flatten().collect()
     }
+
+    /// The listing of one of its blocks.
+    pub fn listing(&self, seen: &Seen) -> Listing {
+        self.naming.listing(&seen.block, self.known.is_some().then(|| seen.facts.clone()))
+    }
+}
+
+fn by_address(blocks: Vec<Seen>) -> BTreeMap<Va, Vec<Seen>> {
+    let mut by_address: BTreeMap<Va, Vec<Seen>> = BTreeMap::new();
+    for seen in blocks {
+        by_address.entry(seen.block.va).or_default().push(seen);
+    }
+    by_address
 }
 
 /// The mode of code for `target` with `privilege`.

@@ -13,6 +13,8 @@ mod exit;
 #[cfg(test)]
 mod fuzz;
 mod guest_code;
+mod naming;
+mod observed;
 mod options;
 mod program;
 mod rendering;
@@ -55,6 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     exit::report_panics();
+    exit::outlive_file_limits();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, tap, user};
 use runtime::drive::Schedule;
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, snapshots};
 
@@ -115,9 +116,7 @@ impl MachineOptions {
             model: &translator::model::MIPS64R2,
             schedule: self.schedule,
             engine: self.engine.into(),
-            counted: false,
-            profiled: false,
-            trace: None,
+            watching: Watching::default(),
             disks: self.devices.open_disks()?,
             cards: self.devices.cards(self.schedule == Schedule::Threads),
         })

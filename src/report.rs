@@ -30,16 +30,22 @@ const COUNTS: [(&str, Count); 11] = [
 #[derive(Clone)]
 pub struct Report {
     started: Instant,
+    /// What each column is of.
+    column: &'static str,
     vcpus: Arc<Mutex<Vec<Statistics>>>,
 }
 
-impl Default for Report {
-    fn default() -> Self {
-        Self { started: Instant::now(), vcpus: Arc::default() }
-    }
-}
-
 impl Report {
+    /// An empty report with a column for each `column`, from now on.
+    pub fn of(column: &'static str) -> Self {
+        Self { started: Instant::now(), column, vcpus: Arc::default() }
+    }
+
+    /// How long ago that was.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Adds what a machine's vCPUs did.
     pub fn add(&self, machine: &[Statistics]) {
         let mut vcpus = self.lock();
@@ -78,7 +84,7 @@ impl Display for Report {
         if vcpus.is_empty() {
             return writeln!(out, "myvmm: no statistics, because the machine did not stop in time");
         }
-        let table = Table::new(&vcpus, self.started.elapsed(), processor_time());
+        let table = Table::new(self.column, &vcpus, self.started.elapsed(), processor_time());
         table.fmt(out)
     }
 }
@@ -106,10 +112,10 @@ struct Table {
 }
 
 impl Table {
-    fn new(vcpus: &[Statistics], elapsed: Duration, used: Duration) -> Self {
+    fn new(column: &str, vcpus: &[Statistics], elapsed: Duration, used: Duration) -> Self {
         let mut table = Self { rows: Vec::new() };
         if vcpus.len() > 1 {
-            let names = (0..vcpus.len()).map(|number| format!("vCPU {number}"));
+            let names = (0..vcpus.len()).map(|number| format!("{column} {number}"));
             table.rows.push((String::new(), names.chain(["all".to_owned()]).collect()));
         }
         let total = total(vcpus);
@@ -223,7 +229,7 @@ mod tests {
     fn several_vcpus_are_columns_and_a_sum() {
         let one =
             Statistics { instructions: 1000, exceptions: [("interrupt", 2)].into(), ..Default::default() };
-        let table = Table::new(&[one.clone(), one], Duration::from_secs(2), Duration::from_millis(1));
+        let table = Table::new("vCPU", &[one.clone(), one], Duration::from_secs(2), Duration::from_millis(1));
         let text = table.to_string();
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         let words = |start: &str| line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>();

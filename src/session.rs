@@ -22,6 +22,7 @@ use crate::console::{self, Console};
 use crate::control::machine::Machine;
 use crate::control::{self, Address, Control, Notices};
 use crate::exit;
+use crate::observed::Observed;
 use crate::report::Report;
 use crate::watch::Watch;
 
@@ -58,6 +59,8 @@ pub enum End {
     Mute,
     /// The person at the console left.
     Left,
+    /// The guest runs elsewhere now.
+    Moved,
 }
 
 impl End {
@@ -68,7 +71,7 @@ impl End {
 
     /// Whether guest and user ended as they meant to.
     pub fn is_orderly(&self) -> bool {
-        matches!(self, Self::PoweredOff | Self::Reset | Self::Left)
+        matches!(self, Self::PoweredOff | Self::Reset | Self::Left | Self::Moved)
     }
 }
 
@@ -111,6 +114,7 @@ impl Stop {
             Self::Ended(Ok(End::PoweredOff)) => (true, "guest-shutdown"),
             Self::Ended(Ok(End::Reset | End::Mute)) => (true, "guest-reset"),
             Self::Ended(Ok(End::Panicked(_))) => (true, "guest-panic"),
+            Self::Ended(Ok(End::Moved)) => (false, "host-qmp-quit"),
             Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) => (false, "host-error"),
             Self::Left => (false, "host-ui"),
             Self::Quit => (false, "host-qmp-quit"),
@@ -127,7 +131,7 @@ impl Session {
     /// Fails if the machine cannot be built or the host fails it. A signal that ends the session ends the process.
     pub fn run(self) -> anyhow::Result<Closing> {
         let (events, happened) = channel();
-        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::default());
+        let (seen, line, report) = (Seen::default(), Arc::new(Line::default()), Report::of("vCPU"));
         let watch = self.watch;
         let quit = events.clone();
         // Without a listener the process is about to end.
@@ -187,7 +191,7 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
         End::Mute => eprintln!(
             "myvmm: The guest reset itself before it printed anything; see more with --append earlycon"
         ),
-        End::PoweredOff | End::Reset | End::Left => {}
+        End::PoweredOff | End::Reset | End::Left | End::Moved => {}
     }
     Ok(Closing { end, script_status })
 }
@@ -253,7 +257,7 @@ impl Course {
         self.machine.disconnect();
         let (ending, statistics) = result?;
         self.report.add(&statistics);
-        self.watch.look(&observer);
+        self.watch.look(|| vec![Observed::machine(observer, self.watch.symbols.clone())]);
         Ok(ending)
     }
 
@@ -266,6 +270,7 @@ impl Course {
             (Ending::Reset | Ending::HostReset, None) => (!self.reboots).then_some(End::Reset),
             (Ending::PowerOff, None) => Some(End::PoweredOff),
             (Ending::Quit, None) => Some(End::Left),
+            (Ending::Moved, None) => Some(End::Moved),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! they ask of the machine, and what is written when it has ended. It must not know how a machine works.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,14 @@ use anyhow::Context as _;
 use clap::Args;
 use runtime::load::read_file;
 use runtime::load::symbols::Symbols;
-use runtime::observe::{Observer, place};
-use runtime::trace::Kinds;
+use runtime::observe::Watching;
+use runtime::trace::{Kinds, Tracing};
 use runtime::vcpu::Engine;
-use runtime::vm::{Config, Tracing, VmError};
-use translator::isa::text::Names;
-use translator::listing::{Context, Listing, Stage};
+use runtime::vm::VmError;
+use translator::listing::Stage;
 
 use crate::exit::Refused;
+use crate::observed::{Observed, hottest};
 use crate::rendering::{self, Format, render};
 use crate::report::Report;
 
@@ -39,26 +39,27 @@ pub struct WatchOptions {
     stats_file: Option<PathBuf>,
     /// At the end write the N blocks that ran most often, with all stages, to standard output or to a file; the name's
     /// ending says how: .html, .json or text
-    #[arg(long, value_name = "N[=FILE]", value_parser = count_and_file)]
-    dump_hot: Option<(usize, Option<PathBuf>)>,
+    #[arg(long, value_name = "N[=FILE]", value_parser = count_and_file, visible_alias = "dump-hot")]
+    hot: Option<(usize, Option<PathBuf>)>,
     /// Write a line for each event to standard error or to a file: patch, block, exit, irq, tlb, exception
     #[arg(long, value_name = "KIND,...[=FILE]", value_parser = kinds_and_file)]
     trace: Option<(Kinds, Option<PathBuf>)>,
     /// At the end write /tmp/perf-PID.map: where the code of which guest function is, as Linux `perf` reads it
     #[arg(long)]
     perf_map: bool,
-    /// Names for addresses: a System.map, or a guest's /proc/kallsyms; by default the kernel tells its own
+    /// Names for addresses: a System.map, or a guest's /proc/kallsyms; by default kernels and programs tell their own
     #[arg(long, value_name = "FILE")]
     symbols: Option<PathBuf>,
 }
 
-/// What is to be written when a machine has ended.
+/// What is to be written when machines have ended.
 pub struct Watch {
     stats: bool,
     stats_file: Option<File>,
     hot: Option<(usize, Option<(File, Format)>)>,
     perf_map: bool,
-    symbols: Option<Symbols>,
+    /// The names for addresses that the user gives.
+    pub symbols: Option<Symbols>,
     /// What goes to standard output when the console has been closed.
     last_words: Mutex<String>,
     /// Why something could not be written.
@@ -66,26 +67,25 @@ pub struct Watch {
 }
 
 impl WatchOptions {
-    /// Asks `config` for what the options need, and opens the files.
+    /// Opens the files, and says what machines are to keep for it.
     ///
     /// # Errors
     /// Refuses files that cannot be read or written, and a profile of an engine without one.
-    pub fn open(&self, config: &mut Config) -> anyhow::Result<Arc<Watch>> {
-        let profiled = self.dump_hot.is_some() || self.perf_map;
-        if profiled && config.engine == Engine::Interpreter {
-            let what = "--dump-hot and --perf-map show translations, and --engine interp makes none";
+    pub fn open(&self, engine: Engine) -> anyhow::Result<(Arc<Watch>, Watching)> {
+        let profiled = self.hot.is_some() || self.perf_map;
+        if profiled && engine == Engine::Interpreter {
+            let what = "--hot and --perf-map show translations, and --engine interp makes none";
             return Err(Refused(what.to_owned()).into());
         }
         let symbols = self.symbols.as_deref().map(read_symbols).transpose()?;
-        config.counted |= self.stats || self.stats_file.is_some() || self.trace.is_some();
-        config.profiled = profiled;
-        config.trace = self.tracing(symbols.as_ref())?;
-        let hot = match &self.dump_hot {
+        let counted = self.stats || self.stats_file.is_some() || self.trace.is_some();
+        let watching = Watching { counted, profiled, trace: self.tracing(symbols.as_ref())? };
+        let hot = match &self.hot {
             Some((count, Some(file))) => Some((*count, Some((create(file)?, Format::of_file(file))))),
             Some((count, None)) => Some((*count, None)),
             None => None,
         };
-        Ok(Arc::new(Watch {
+        let watch = Watch {
             stats: self.stats,
             stats_file: self.stats_file.as_deref().map(create).transpose()?,
             hot,
@@ -93,7 +93,8 @@ impl WatchOptions {
             symbols,
             last_words: Mutex::default(),
             failure: Mutex::default(),
-        }))
+        };
+        Ok((Arc::new(watch), watching))
     }
 
     /// The directories of files that are made only at the end.
@@ -107,30 +108,36 @@ impl WatchOptions {
             Some(file) => create(file)?,
             None => File::from(std::io::stderr().as_fd().try_clone_to_owned()?),
         };
-        Ok(Some(Tracing { kinds: *kinds, out: Arc::new(out), symbols: symbols.cloned().unwrap_or_default() }))
+        let out = Arc::new(Mutex::new(BufWriter::new(out)));
+        Ok(Some(Tracing { kinds: *kinds, out, symbols: symbols.cloned().unwrap_or_default(), first: 0 }))
     }
 }
 
 impl Watch {
-    /// Writes what is to be known of a machine that has ended. What goes wrong is told by [`Watch::close`].
-    pub fn look(&self, observer: &Observer) {
-        if let Err(error) = self.write(observer) {
+    /// Whether statistics are to be printed.
+    pub fn prints_statistics(&self) -> bool {
+        self.stats
+    }
+
+    /// Writes what is to be known of machines that have ended; `machines` is asked only if that is anything. What goes
+    /// wrong is told by [`Watch::close`].
+    pub fn look(&self, machines: impl FnOnce() -> Vec<Observed>) {
+        if self.hot.is_none() && !self.perf_map {
+            return;
+        }
+        if let Err(error) = self.write(&machines()) {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
     }
 
-    fn write(&self, observer: &Observer) -> anyhow::Result<()> {
-        if self.hot.is_none() && !self.perf_map {
-            return Ok(());
-        }
-        let symbols = observer.symbols(self.symbols.clone());
+    fn write(&self, machines: &[Observed]) -> anyhow::Result<()> {
         if self.perf_map {
             let path = format!("{PERF_MAPS}/perf-{}.map", std::process::id());
-            std::fs::write(&path, observer.perf_map(&symbols))
-                .with_context(|| format!("Cannot write {path}"))?;
+            let map: String = machines.iter().map(Observed::perf_map).collect();
+            std::fs::write(&path, map).with_context(|| format!("Cannot write {path}"))?;
         }
         let Some((count, file)) = &self.hot else { return Ok(()) };
-        let listings = hot_listings(observer, *count, &symbols);
+        let listings = hottest(machines, *count);
         let shown = |format| render("The hottest blocks", &listings, Stage::All, format, rendering::width());
         match file {
             Some((file, format)) => replace(file, &shown(*format)).context("Cannot write the hottest blocks"),
@@ -156,14 +163,6 @@ impl Watch {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(()), Err)
     }
-}
-
-/// The `count` hottest blocks of a machine, with all their stages.
-pub fn hot_listings(observer: &Observer, count: usize, symbols: &Symbols) -> Vec<Listing> {
-    let symbol = |va, mode| place(symbols, va, mode);
-    let context = Context { registers: Names::N64, symbol: &symbol };
-    let hottest = observer.hottest(count, |_| true);
-    hottest.into_iter().map(|hot| Listing::new(&hot.block, Some(hot.facts), context)).collect()
 }
 
 /// Reads the names for addresses in `path`.

@@ -1,6 +1,6 @@
 //! Disks whose machine is killed in the middle of writes: what the guest was told is on the disk is there, and the file
 //! system needs no more than its journal. `MYVMM_KILLS` says how often each kind of image is tried (three times if it
-//! does not).
+//! does not). And disks that QEMU uses too, or for which the host has no room.
 
 mod host;
 
@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use host::{myvmm, text};
+use image::{Flavour, Request, Silent};
 
 /// The guest appends records to a file, and prints the number of each when `fsync` has returned. Beside that it changes
 /// the directory and other files all the while, so that the journal has something to do.
@@ -131,4 +132,74 @@ fn a_qcow2_disk_survives_kills() {
         );
         copy
     });
+}
+
+/// Runs a script of at most some hundred bytes on QEMU's Malta board with a disk behind virtio.
+fn in_qemu(disk: &str, format: &str, script: &str) -> String {
+    let request = Request::new(image::default_cache().unwrap(), Flavour::Malta);
+    let guest = image::debian::prepare(&request, &mut Silent).unwrap();
+    let [kernel, initramfs] = [&guest.kernel, &guest.initramfs].map(|file| file.to_str().unwrap());
+    let drive = format!("file={disk},format={format},if=none,id=disk");
+    let words = format!("console=ttyS0 quiet {}", image::run_word(script).unwrap());
+    let board =
+        ["-M", "malta", "-cpu", "MIPS64R2-generic", "-m", "256", "-nographic", "-no-reboot", "-nic", "none"];
+    let rest = [
+        ["-vga", "none", "-drive", &drive, "-device", "virtio-blk-pci,drive=disk"],
+        ["-kernel", kernel, "-initrd", initramfs, "-append", &words],
+    ];
+    let arguments: Vec<&str> = board.into_iter().chain(rest.into_iter().flatten()).collect();
+    text(&run_well("qemu-system-mips64el", "qemu-system-mips", &arguments).stdout)
+}
+
+#[test]
+fn qemu_goes_on_with_an_image_and_gives_it_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let [raw, qcow2] = ["disk.img", "disk.qcow2"].map(|name| directory.path().join(name));
+    let [raw, qcow2] = [&raw, &qcow2].map(|file| file.to_str().unwrap());
+    make_file_system(raw);
+    run_well("qemu-img", "qemu-utils", &["convert", "-f", "raw", "-O", "qcow2", raw, qcow2]);
+    for (file, format) in [(raw, "raw"), (qcow2, "qcow2")] {
+        let here = |script: &str| {
+            let disk = format!("{file},format={format}");
+            let output =
+                myvmm(["debian", "--disk", &disk, "--net", "none", "--run", script]).output().unwrap();
+            let shown = text(&output.stdout);
+            assert_eq!(output.status.code(), Some(0), "{}{shown}", text(&output.stderr));
+            shown
+        };
+        here(
+            "mount -t ext4 /dev/vda /mnt && head -c 5000000 /dev/urandom > /mnt/a && md5sum /mnt/a > /mnt/s && umount /mnt",
+        );
+        let there = in_qemu(
+            file,
+            format,
+            "mount -t ext4 /dev/vda /mnt;md5sum -c /mnt/s;echo from QEMU>/mnt/b;umount /mnt",
+        );
+        assert!(there.contains("/mnt/a: OK"), "{format}: {there}");
+        let back = here("mount -t ext4 /dev/vda /mnt && md5sum -c /mnt/s && cat /mnt/b");
+        assert!(back.contains("/mnt/a: OK") && back.contains("from QEMU"), "{format}: {back}");
+    }
+}
+
+#[test]
+fn where_the_host_has_no_room_the_guest_has_an_io_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("disk.img");
+    fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
+    let script = "
+        write() { dd if=/dev/zero of=/dev/vda bs=1M count=1 seek=$1 conv=fsync 2>&1; echo \"at $1: $?\"; }
+        write 600; write 100";
+    let disk = format!("{},format=raw", file.display());
+    // The memory of the machine is a file, too, and smaller than the limit: 400 MB in units of 512 bytes.
+    let limited = "ulimit -f 800000; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_myvmm"), "debian", "--mem", "256M", "--net", "none"])
+        .args(["--disk", &disk, "--run", script])
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}{shown}", text(&output.stderr));
+    for line in ["dd: /dev/vda: Input/output error", "at 600: 1", "at 100: 0"] {
+        assert!(shown.lines().any(|it| it.trim_end() == line), "no `{line}` in {shown}");
+    }
 }

@@ -53,6 +53,95 @@ fn a_program_shows_every_stage() {
     assert!(!plan.contains("[cpu.") && !plan.contains("main"), "{plan}");
 }
 
+/// A program with a load from one bank of RAM, and a call by register that goes to one place for a while and then to
+/// another.
+const SITES: &str = "\
+        .data
+buffer: .word 7
+        .text
+main:   li    $s0, 60
+        la    $s1, buffer
+        la    $t9, one
+        la    $t8, two
+loop:   lw    $a0, 0($s1)
+        jalr  $t9
+        li    $t1, 30
+        bne   $s0, $t1, next
+        move  $t9, $t8
+next:   addiu $s0, $s0, -1
+        bnez  $s0, loop
+        li    $v0, 1
+        syscall
+        DUMP_PROCESSOR_STATE
+        li    $v0, 10
+        syscall
+unused: nop
+one:    jr    $ra
+two:    jr    $ra
+";
+
+fn sites() -> NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".s").tempfile().unwrap();
+    file.write_all(SITES.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn after_a_run_blocks_are_as_they_then_are() {
+    let file = sites();
+    let path = file.path().to_str().unwrap();
+    let shown = |arguments: &[&str]| {
+        let output = myvmm(["dump", path]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        (text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    for engine in ["auto", "jit"] {
+        let (all, printed) = shown(&["--run", "--stage=plan", "--engine", engine]);
+        assert!(printed.starts_with("7\n") && printed.contains("after 671 instructions"), "{printed}");
+        let mut words = vec!["* patched: one target 0x", "* patched back: plain", "entered 59 times"];
+        if engine == "auto" {
+            words = vec![
+                "the site met only RAM that no TLB maps",
+                "* patched: unmapped RAM at 0x10000000..=0x1fffffff",
+                "* patched back: plain",
+                "(link, joined)",
+                "without host code",
+            ];
+        }
+        words.iter().for_each(|words| assert!(all.contains(words), "{engine}: no `{words}` in {all}"));
+    }
+    // In the middle of its run, one place is all that the call has gone to.
+    let (middle, printed) = shown(&["--run=100", "--stage=plan", "--symbol=loop"]);
+    assert!(middle.contains("the jump went to one place only") && printed.is_empty(), "{middle}{printed}");
+    assert!(!middle.contains("patched back"), "{middle}");
+    let (hot, _) = shown(&["--run", "--hot=2", "--stage=decode"]);
+    let entered: Vec<_> = hot.lines().filter(|line| line.contains("; entered ")).collect();
+    assert_eq!(entered.len(), 2, "{hot}");
+    let (plain, _) = shown(&["--stage=plan"]);
+    assert!(!plain.contains("patched") && !plain.contains("entered"), "{plain}");
+}
+
+#[test]
+fn programs_tell_what_they_did_as_machines_do() {
+    let (one, other) = (sites(), program());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let mut command = myvmm(["-v", one.path().to_str().unwrap(), "-v", other.path().to_str().unwrap()]);
+    command.args([
+        format!("--hot=50={}", file("hot")),
+        format!("--trace=patch,exit={}", file("trace")),
+        format!("--stats-file={}", file("stats")),
+    ]);
+    let output = command.output().unwrap();
+    assert!(text(&output.stdout).starts_with('7'), "{}", text(&output.stdout));
+    let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    let title = format!("{}:loop", one.path().display());
+    assert!(read("hot").contains(&title), "{}", read("hot"));
+    assert!(read("trace").contains("lw $a0, 0($s1): patched: unmapped RAM"), "{}", read("trace"));
+    assert!(read("trace").lines().any(|line| line.starts_with("1 ")), "{}", read("trace"));
+    assert!(read("stats").contains("\"nature\": \"one target\""), "{}", read("stats"));
+}
+
 #[test]
 fn the_mode_decides_what_a_privileged_instruction_is() {
     let place = ["--stage", "plan", "--address", "80000180"];

@@ -17,6 +17,7 @@ use host::{myvmm, text};
 use runtime::device::uart::SerialInput;
 use runtime::drive::Schedule;
 use runtime::machine::Ending;
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
 use runtime::vm::{Config, Handle, Vm};
@@ -57,9 +58,7 @@ fn config(kernel: &Path, engine: Engine) -> Config {
         model: &translator::model::MIPS64R2,
         schedule: Schedule::Threads,
         engine,
-        counted: false,
-        profiled: false,
-        trace: None,
+        watching: Watching::default(),
         disks: Vec::new(),
         cards: Vec::new(),
     }

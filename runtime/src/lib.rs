@@ -13,6 +13,7 @@ pub mod drive;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod migrate;
 pub mod mmu;
 pub mod observe;
 pub mod pause;

@@ -59,6 +59,8 @@ pub enum Ending {
     Quit = 3,
     /// Someone outside asked for a reset.
     HostReset = 4,
+    /// The guest runs elsewhere now.
+    Moved = 5,
 }
 
 /// What a vCPU is told, by itself or by another.
@@ -141,6 +143,7 @@ impl Control {
             2 => Some(Ending::Reset),
             3 => Some(Ending::Quit),
             4 => Some(Ending::HostReset),
+            5 => Some(Ending::Moved),
             _ => None,
         }
     }

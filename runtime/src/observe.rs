@@ -1,27 +1,57 @@
 //! What can be learnt of a machine from outside, while it runs or when it has ended: which translations
 //! there are, how often they were entered, and what the guest calls its addresses. It changes nothing.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use translator::addr::{Pa, Va};
 use translator::block::{Block, Key};
+use translator::isa::text::Names;
 use translator::listing::Facts;
 use translator::mode::Mode;
 
+use crate::cache::Cache;
 use crate::load::kallsyms;
 use crate::load::symbols::Symbols;
 use crate::machine::Machine;
+use crate::trace::{Trace, Tracing};
 
 /// How much of the low memory may hold a kernel: it is linked at 1 MB and moves up by its own length
 /// and 16 MB at most.
 const KERNEL_AREA: u64 = 64 << 20;
 
-/// A block that ran.
+/// What is to be learnt of a machine beyond what it does.
+#[derive(Clone, Debug, Default)]
+pub struct Watching {
+    /// Whether generated code counts instructions.
+    pub counted: bool,
+    /// Whether every translation is remembered, with how often it was entered.
+    pub profiled: bool,
+    /// Which events are written, and where.
+    pub trace: Option<Tracing>,
+}
+
+impl Watching {
+    /// What it adds to the mode of every vCPU.
+    pub fn mode(&self) -> Mode {
+        let mut mode = Mode::empty();
+        mode.set(Mode::COUNTED, self.counted);
+        mode.set(Mode::PROFILED, self.profiled);
+        mode
+    }
+
+    /// The trace of a machine that runs a file with the names `own`, and whose registers are called as `registers` says.
+    pub fn trace(&self, own: &Symbols, registers: Names) -> Option<Trace> {
+        self.trace.clone().map(|tracing| Trace::new(tracing, own, registers))
+    }
+}
+
+/// A block that is or was there.
 #[derive(Clone, Debug)]
-pub struct Hot {
-    /// The block.
+pub struct Seen {
+    /// The block, with its sites as they are patched.
     pub block: Arc<Block>,
     /// What its runs have shown.
     pub facts: Facts,
@@ -32,6 +62,16 @@ type Content = (Key, Va, Vec<u32>);
 
 fn content(block: &Block) -> Content {
     (block.key, block.va, block.steps.iter().map(|step| step.word).collect())
+}
+
+/// How often the code of each block was entered, of all translations that are remembered, with the last of them.
+fn entered(cache: &Cache) -> HashMap<Content, (Arc<Block>, u64)> {
+    let mut sums: HashMap<Content, (Arc<Block>, u64)> = HashMap::new();
+    for (placed, entered) in cache.history().into_iter().flat_map(|history| history.iter()) {
+        let sum = sums.entry(content(&placed.block)).or_insert((Arc::clone(&placed.block), 0));
+        *sum = (Arc::clone(&placed.block), sum.1 + entered);
+    }
+    sums
 }
 
 /// A view of a machine.
@@ -46,24 +86,33 @@ impl Observer {
         Self { machine }
     }
 
-    /// The `count` blocks that were entered most often among those that `wanted` chooses, the first
-    /// the hottest. There are none if the machine's blocks do not count.
-    pub fn hottest(&self, count: usize, wanted: impl Fn(&Block) -> bool) -> Vec<Hot> {
+    /// The `count` blocks that were entered most often, the first the hottest, also if they have been
+    /// dropped since. There are none if the machine's blocks do not count.
+    pub fn hottest(&self, count: usize) -> Vec<Seen> {
         let cache = self.machine.cache();
-        let mut sums: HashMap<Content, (Arc<Block>, u64)> = HashMap::new();
-        for (placed, entered) in cache.history().into_iter().flat_map(|history| history.iter()) {
-            let block = &placed.block;
-            if entered > 0 && wanted(block) {
-                let sum = sums.entry(content(block)).or_insert((Arc::clone(block), 0));
-                *sum = (Arc::clone(block), sum.1 + entered);
-            }
-        }
-        let mut blocks: Vec<_> = sums.into_values().collect();
-        blocks.sort_by_key(|(block, entered)| (std::cmp::Reverse(*entered), block.va));
+        let entered = entered(&cache).into_values().filter(|(_, entered)| *entered > 0);
+        let mut blocks: Vec<_> = entered.collect();
+        blocks.sort_by_key(|(block, entered)| (Reverse(*entered), block.va));
         blocks.truncate(count);
-        let hot =
-            |(block, entered): (Arc<Block>, u64)| Hot { facts: cache.facts(&block.key, entered), block };
-        blocks.into_iter().map(hot).collect()
+        let owners = cache.link_owners();
+        let seen = |(block, entered): (Arc<Block>, u64)| Seen {
+            facts: cache.facts(&block.key, entered, &owners),
+            block,
+        };
+        blocks.into_iter().map(seen).collect()
+    }
+
+    /// The blocks that there are now and that `wanted` chooses, by address.
+    pub fn blocks(&self, wanted: impl Fn(&Block) -> bool) -> Vec<Seen> {
+        let cache = self.machine.cache();
+        let (entered, owners) = (entered(&cache), cache.link_owners());
+        let seen = |block: Block| {
+            let executions = entered.get(&content(&block)).map_or(0, |(_, entered)| *entered);
+            Seen { facts: cache.facts(&block.key, executions, &owners), block: Arc::new(block) }
+        };
+        let mut blocks: Vec<Seen> = cache.blocks().filter(wanted).map(seen).collect();
+        blocks.sort_by_key(|seen| (seen.block.va, seen.block.key.pa));
+        blocks
     }
 
     /// The symbols that the guest's kernel keeps of itself, where they now are.

@@ -5,8 +5,10 @@
 //! when all locks have been had once, everything stands still, and whoever asked may look at the
 //! members and change them.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::thread::gettid;
 
@@ -196,12 +198,53 @@ impl<T> Drop for Hold<T> {
     }
 }
 
+/// Slows members down as long as it lives: they stand still for a part of each while.
+pub struct Brake {
+    percent: Arc<AtomicU32>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How long the while is: short enough that a guest's timers notice little.
+const BRAKED: Duration = Duration::from_millis(20);
+
+impl Brake {
+    /// Slows `members` down by `percent`.
+    ///
+    /// # Errors
+    /// Fails if the host starts no thread.
+    pub fn new<T: Send + 'static>(members: &Arc<Pausable<T>>, percent: u32) -> std::io::Result<Self> {
+        let brake = Arc::new(AtomicU32::new(percent));
+        let (members, percent) = (Arc::clone(members), Arc::clone(&brake));
+        let body = move || loop {
+            let still = BRAKED * percent.load(Ordering::Relaxed).min(99) / 100;
+            if still.is_zero() {
+                return;
+            }
+            let hold = members.hold();
+            thread::sleep(still);
+            drop(hold);
+            thread::sleep(BRAKED - still);
+        };
+        let thread = thread::Builder::new().name("brake".into()).spawn(body)?;
+        Ok(Self { percent: brake, thread: Some(thread) })
+    }
+
+    /// From now on they are slowed down by `percent`.
+    pub fn set(&self, percent: u32) {
+        self.percent.store(percent.max(1), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Brake {
+    fn drop(&mut self) {
+        self.percent.store(0, Ordering::Relaxed);
+        // It has nothing to report.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
-    use std::thread;
-    use std::time::Duration;
-
     use super::*;
 
     /// Two counters on threads, and how often the surroundings were told to stop and to go on.

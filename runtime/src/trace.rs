@@ -1,11 +1,13 @@
 //! A trace: a readable line for each event of the chosen kinds, with where the guest is. It must not
 //! know what the events mean; those who cause them say so.
 
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bitflags::bitflags;
 use translator::addr::Va;
+use translator::isa::text::Names;
 
 use crate::load::symbols::Symbols;
 
@@ -44,6 +46,22 @@ impl Kinds {
     }
 }
 
+/// A file of lines, which machines share whose lines belong together.
+pub type Lines = Arc<Mutex<BufWriter<File>>>;
+
+/// What of a machine is traced, and where to.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The kinds of events.
+    pub kinds: Kinds,
+    /// The file that the lines go to.
+    pub out: Lines,
+    /// Names for addresses, beside those of the file that the machine runs.
+    pub symbols: Symbols,
+    /// The number that the lines have for the machine's first vCPU.
+    pub first: usize,
+}
+
 /// Where a vCPU is when something happens.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -57,37 +75,41 @@ pub struct Moment {
 
 /// A trace that is being written.
 pub struct Trace {
-    kinds: Kinds,
-    symbols: Symbols,
-    out: Mutex<Box<dyn Write + Send>>,
+    tracing: Tracing,
+    /// How registers are called in its lines.
+    pub registers: Names,
 }
 
 impl Trace {
-    /// A trace of `kinds` to `out`, with the names of `symbols`.
-    pub fn new(kinds: Kinds, symbols: Symbols, out: Box<dyn Write + Send>) -> Self {
-        Self { kinds, symbols, out: Mutex::new(out) }
+    /// A trace as `tracing` says, with the names of `own` if it has none.
+    pub fn new(mut tracing: Tracing, own: &Symbols, registers: Names) -> Self {
+        if tracing.symbols.is_empty() {
+            tracing.symbols = own.clone();
+        }
+        Self { tracing, registers }
     }
 
     /// Whether events of `kind` are written.
     #[inline]
     pub fn wants(&self, kind: Kinds) -> bool {
-        self.kinds.contains(kind)
+        self.tracing.kinds.contains(kind)
     }
 
     /// Writes a line. A reader that is gone does not stop the guest.
     pub fn write(&self, kind: Kinds, moment: Moment, what: &str) {
         let Moment { vcpu, instructions, pc } = moment;
         let name = kind.iter_names().next().map_or("", |(name, _)| name).to_lowercase();
-        let place = self.symbols.function(pc).map(|place| format!(" {place}")).unwrap_or_default();
+        let vcpu = self.tracing.first + vcpu;
+        let place = self.tracing.symbols.function(pc).map(|place| format!(" {place}")).unwrap_or_default();
         let line = format!("{vcpu} {instructions:>12} {name:9} {:016x}{place}: {what}\n", pc.0);
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.tracing.out.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = out.write_all(line.as_bytes());
     }
 }
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        let out = self.out.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.tracing.out.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = out.flush();
     }
 }

@@ -1,10 +1,10 @@
 //! A whole machine that boots a kernel: built from a [`Config`], run until it ends. This is what the
 //! command line uses and what other programs can embed.
 
+pub mod moving;
 pub mod snapshots;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use translator::addr::Pa;
 use translator::cp0::{Cp0, Status};
+use translator::isa::text::Names;
 use translator::mode::Mode;
 use translator::model::Model;
 
@@ -33,10 +34,9 @@ use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
 use crate::machine::{Clock, Control, Ending, Exceptions, Machine, NANOSECONDS_PER_TICK};
 use crate::memory::{Dma, Ram, RamError};
-use crate::observe::Observer;
+use crate::observe::{Observer, Watching};
 use crate::pause::{Hold, Member, Pausable};
 use crate::persist::DeviceState;
-use crate::trace::{Kinds, Trace};
 use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
@@ -60,27 +60,12 @@ pub struct Config {
     pub schedule: Schedule,
     /// What runs guest code.
     pub engine: Engine,
-    /// Whether generated code counts instructions.
-    pub counted: bool,
-    /// Whether every translation is remembered, with how often it was entered.
-    pub profiled: bool,
-    /// Which events are written, and where.
-    pub trace: Option<Tracing>,
+    /// What is to be learnt of it.
+    pub watching: Watching,
     /// The disks, in the order of their names in the guest.
     pub disks: Vec<SharedDisk>,
     /// The network cards.
     pub cards: Vec<Card>,
-}
-
-/// What of a machine is traced.
-#[derive(Clone, Debug)]
-pub struct Tracing {
-    /// The kinds of events.
-    pub kinds: Kinds,
-    /// The file that the lines go to.
-    pub out: Arc<File>,
-    /// Names for addresses, beside those of the kernel's file.
-    pub symbols: Symbols,
 }
 
 /// Why a machine could not be built or run.
@@ -127,13 +112,6 @@ pub enum VmError {
         /// What the panic said.
         what: String,
     },
-}
-
-impl Tracing {
-    fn start(&self, of_kernel: &Symbols) -> Trace {
-        let symbols = if self.symbols.is_empty() { of_kernel } else { &self.symbols };
-        Trace::new(self.kinds, symbols.clone(), Box::new(BufWriter::new(Arc::clone(&self.out))))
-    }
 }
 
 /// A machine that is ready to run.
@@ -205,9 +183,14 @@ impl Vm {
             return Err(failed(RestoreError::Model(opened.state.model)));
         }
         let config = Config { ram: opened.state.ram, vcpus: opened.state.orders.len(), ..config.clone() };
-        let vm = Assembly::new(&config, output)?.finish(&config, Symbols::default())?;
+        let vm = Self::blank(&config, output)?;
         vm.snapshots.restore(opened).map_err(failed)?;
         Ok(vm)
+    }
+
+    /// Builds a machine whose memory is empty.
+    fn blank(config: &Config, output: Box<dyn Write + Send>) -> Result<Self, VmError> {
+        Assembly::new(config, output)?.finish(config, Symbols::default())
     }
 
     /// The first vCPU starts in the kernel as a boot loader would leave it; the others wait for it.
@@ -297,10 +280,9 @@ impl Assembly {
     fn finish(self, config: &Config, symbols: Symbols) -> Result<Vm, VmError> {
         let Self { control, ram, dma, board, virtio, time } = self;
         let sliced = config.schedule != Schedule::Threads;
-        let mut mode = Mode::empty();
-        mode.set(Mode::COUNTED, config.counted || sliced);
-        mode.set(Mode::PROFILED, config.profiled);
-        let trace = config.trace.as_ref().map(|tracing| tracing.start(&symbols));
+        let mut mode = config.watching.mode();
+        mode.set(Mode::COUNTED, config.watching.counted || sliced);
+        let trace = config.watching.trace(&symbols, Names::N64);
         let clock = if sliced { Clock::Instructions } else { Clock::Host };
         let exceptions = Exceptions::Guest;
         let virtio = virtio.into_iter().map(|transport| transport as Arc<dyn DeviceState>);

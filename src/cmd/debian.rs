@@ -86,7 +86,8 @@ impl Debian {
             login.forward(&mut config.cards)?;
             eprintln!("myvmm: Once the guest is up, log in by: {login}");
         }
-        let watch = self.machine.watch.open(&mut config)?;
+        let (watch, watching) = self.machine.watch.open(config.engine)?;
+        config.watching = watching;
         if std::io::stderr().is_terminal() && self.run.is_none() && self.machine.restore.is_none() {
             eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }

@@ -6,16 +6,15 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
-use runtime::program::Options;
+use runtime::program::Execution;
 use runtime::vcpu::Engine;
-use translator::asm::{self, Para};
 
 use crate::control::{Address, directory};
 use crate::exit::Refused;
 use crate::options::EngineChoice;
-use crate::program::load::Loaded;
-use crate::program::{self, DumpFormat, Request, Session};
-use crate::sandbox::{Needs, SandboxOptions};
+use crate::program::{self, Dialect, DumpFormat, Request, Session};
+use crate::sandbox::SandboxOptions;
+use crate::watch::WatchOptions;
 
 /// The slice if nothing else is asked for: short enough that turns are felt, long enough to cost nothing.
 const DEFAULT_SLICE: u64 = 100_000;
@@ -33,18 +32,8 @@ pub struct Programs {
     /// Read programs and the slice from lines of parameters: vm_binary=FILE, vm_exec_slice_in_instructions=N
     #[arg(short = 'c', long = "config", value_name = "FILE", help_heading = PROGRAMS)]
     config: Option<PathBuf>,
-    /// The CPU of the programs
-    #[arg(long, value_enum, default_value_t = CpuChoice::Mips32r2, help_heading = PROGRAMS)]
-    cpu: CpuChoice,
-    /// The order of bytes
-    #[arg(long, value_enum, default_value_t = EndianChoice::Little, help_heading = PROGRAMS)]
-    endian: EndianChoice,
-    /// Whose rules hold where MARS, SPIM and GNU as differ
-    #[arg(long, value_enum, default_value_t = CompatChoice::Mars, help_heading = PROGRAMS)]
-    compat: CompatChoice,
-    /// Let programs see delay slots, as under .set noreorder
-    #[arg(long, help_heading = PROGRAMS)]
-    delayed_branches: bool,
+    #[command(flatten, next_help_heading = PROGRAMS)]
+    dialect: Dialect,
     /// Which program runs when: in slices one after the other, the same in every run, or each on a thread
     #[arg(long, value_enum, default_value_t = Schedule::Slices, help_heading = PROGRAMS)]
     schedule: Schedule,
@@ -62,55 +51,16 @@ pub struct Programs {
     /// program and the process]
     #[arg(long, value_name = "NAME", value_parser = directory::name, help_heading = PROGRAMS)]
     name: Option<String>,
-    /// Print statistics to standard error at the end
-    #[arg(long, help_heading = PROGRAMS)]
-    stats: bool,
     /// How DUMP_PROCESSOR_STATE prints
     #[arg(long, value_enum, default_value_t = DumpFormat::Text, help_heading = PROGRAMS)]
     dump_format: DumpFormat,
+    #[command(flatten, next_help_heading = PROGRAMS)]
+    watch: WatchOptions,
     #[command(flatten, next_help_heading = PROGRAMS)]
     sandbox: SandboxOptions,
 }
 
 const PROGRAMS: &str = "Programs";
-
-/// What programs need of the host: files in the current directory, beside themselves and their snapshots, and where they
-/// say that snapshots go.
-fn needs(requests: &[Request], programs: &[Loaded], address: &Address) -> Needs {
-    let mut needs = Needs { writable: vec![".".into()], ..Needs::default() };
-    // The session asks which signals are ignored, and takes its control socket away in the end.
-    needs.readable.push("/proc/self/status".into());
-    needs.writable.extend(address.directory().map(Path::to_owned));
-    for request in requests {
-        needs.write_beside(&request.program);
-        request.snapshot.iter().for_each(|snapshot| needs.write_beside(snapshot));
-    }
-    for para in programs.iter().flat_map(|program| program.image.paras()) {
-        if let Para::Snapshot(file) = para {
-            needs.write_beside(file.as_ref());
-        }
-    }
-    needs
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CpuChoice {
-    Mips32r2,
-    Mips64r2,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum EndianChoice {
-    Little,
-    Big,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CompatChoice {
-    Mars,
-    Spim,
-    Gas,
-}
 
 /// Which program runs when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -141,43 +91,23 @@ impl Programs {
         if expanded.is_empty() {
             return Err(Refused("There is no program to run; name one with -v".into()).into());
         }
-        let images = program::load::all(&expanded, self.options(), self.assembler())?;
+        let images = program::load::all(&expanded, self.dialect)?;
+        let engine = Engine::from(self.engine);
+        let (watch, watching) = self.watch.open(engine)?;
         let session = Session {
-            engine: Engine::from(self.engine),
+            execution: Execution { engine, watching },
             slice: slice.unwrap_or(DEFAULT_SLICE),
             threads: self.schedule == Schedule::Threads,
             prefix: self.prefix,
-            stats: self.stats,
+            watch,
             dump_format: self.dump_format,
         };
         let address = Address::take(self.name.as_deref(), &expanded[0].program)?;
-        self.sandbox.enter(&needs(&expanded, &images, &address))?;
+        let mut needs = program::load::needs(&expanded, &images);
+        needs.writable.extend(address.directory().map(Path::to_owned));
+        needs.writable.extend(self.watch.late_files());
+        self.sandbox.enter(&needs)?;
         session.run(images, address)
-    }
-
-    fn options(&self) -> Options {
-        let assembler = self.assembler();
-        Options { cpu: assembler.cpu, endian: assembler.endian, compat: assembler.compat }
-    }
-
-    fn assembler(&self) -> asm::Options {
-        asm::Options {
-            cpu: match self.cpu {
-                CpuChoice::Mips32r2 => asm::Cpu::Mips32r2,
-                CpuChoice::Mips64r2 => asm::Cpu::Mips64r2,
-            },
-            endian: match self.endian {
-                EndianChoice::Little => asm::Endian::Little,
-                EndianChoice::Big => asm::Endian::Big,
-            },
-            compat: match self.compat {
-                CompatChoice::Mars => asm::Compat::Mars,
-                CompatChoice::Spim => asm::Compat::Spim,
-                CompatChoice::Gas => asm::Compat::Gas,
-            },
-            delayed_branches: self.delayed_branches,
-            abi: asm::Abi::O32,
-        }
     }
 
     /// The programs with their snapshots: each `-s` belongs to the `-v` before it.

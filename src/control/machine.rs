@@ -12,7 +12,7 @@ use translator::cp0::Cp0;
 use super::protocol::Failure;
 use super::target::Target;
 use crate::exit::Refused;
-use crate::watch::hot_listings;
+use crate::observed::Observed;
 
 /// A machine.
 pub struct Machine {
@@ -40,8 +40,8 @@ impl Machine {
         Self {
             plug: Mutex::default(),
             memory: config.ram,
-            counted: config.counted,
-            profiled: config.profiled,
+            counted: config.watching.counted,
+            profiled: config.watching.profiled,
             vcpus: config.vcpus,
             disks: config.disks.clone(),
             quit,
@@ -174,12 +174,9 @@ impl Target for Machine {
     fn hottest(&self, count: usize) -> Result<Value, Failure> {
         let machine = self.current().filter(|_| self.profiled);
         let machine = machine.ok_or_else(|| {
-            Failure::new("The machine does not count its blocks; start it with --dump-hot or --perf-map")
+            Failure::new("The machine does not count its blocks; start it with --hot or --perf-map")
         })?;
-        let observer = machine.observer();
-        let listings = hot_listings(&observer, count, &observer.symbols(None));
-        serde_json::from_str(&translator::listing::Listing::json(&listings))
-            .map_err(|error| Failure::new(format!("The blocks cannot be shown: {error}")))
+        Ok(json!(Observed::machine(machine.observer(), None).hottest(count)))
     }
 }
 

@@ -10,11 +10,14 @@ use serde_json::{Value, json};
 
 use super::protocol::Failure;
 use super::target::Target;
+use crate::observed::{Observed, hottest};
 
 /// Programs that are paused and go on together.
 pub struct Programs {
     /// The programs.
     pub vms: Arc<Pausable<ProgramVm>>,
+    /// Whether they count their blocks.
+    pub profiled: bool,
     /// Ends the session.
     pub quit: Box<dyn Fn() + Send + Sync>,
 }
@@ -77,7 +80,11 @@ impl Target for Programs {
         Err(Failure::new("Programs are saved from inside, by SNAPSHOT"))
     }
 
-    fn hottest(&self, _count: usize) -> Result<Value, Failure> {
-        Err(Failure::new("Programs do not count their blocks"))
+    fn hottest(&self, count: usize) -> Result<Value, Failure> {
+        if !self.profiled {
+            let what = "The programs do not count their blocks; start them with --hot or --perf-map";
+            return Err(Failure::new(what));
+        }
+        Ok(json!(hottest(&self.each(|vm| Observed::program(vm, None)), count)))
     }
 }

@@ -6,11 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runtime::program::{Image, Options};
-use translator::asm::{self, Sources, Text, Unreadable};
+use runtime::program::{Execution, Image, ProgramVm, RestoreError};
+use translator::asm::{self, Para, Sources, Text, Unreadable};
 
+use super::Dialect;
 use super::config;
 use crate::exit::Refused;
+use crate::sandbox::Needs;
 
 /// The largest file that is read.
 const MAX_FILE: u64 = 256 << 20;
@@ -34,10 +36,39 @@ pub struct Loaded {
     pub snapshot: Option<(PathBuf, Vec<u8>)>,
 }
 
+impl Loaded {
+    /// The program as a machine at its start, or where the snapshot was taken.
+    ///
+    /// # Errors
+    /// Refuses a snapshot that does not fit, and fails if the host has no memory.
+    pub fn build(self, execution: Execution) -> anyhow::Result<ProgramVm> {
+        let Some((path, snapshot)) = self.snapshot else {
+            return Ok(ProgramVm::new(self.image, execution)?);
+        };
+        ProgramVm::resume(self.image, execution, &snapshot).map_err(|error| match error {
+            RestoreError::Build(error) => error.into(),
+            error => Refused(format!("{}: {}", path.display(), Refused::because(error))).into(),
+        })
+    }
+}
+
 impl Request {
     /// A program from its start.
     pub fn new(program: PathBuf) -> Self {
         Self { program, snapshot: None }
+    }
+
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// Refuses a file that is none, and a snapshot that cannot be read.
+    pub fn load(&self, dialect: Dialect) -> Result<Loaded, Refused> {
+        let image = image(&self.program, dialect)?;
+        let snapshot = match &self.snapshot {
+            Some(file) => Some((file.clone(), read(file)?)),
+            None => None,
+        };
+        Ok(Loaded { image: Arc::new(image), snapshot })
     }
 
     /// Adds the program to `requests`, or the programs that the file lists if it is a configuration, which may also
@@ -75,11 +106,11 @@ fn configuration(path: &Path) -> Option<String> {
 ///
 /// # Errors
 /// Refuses files that are no programs, with all their errors.
-pub fn all(requests: &[Request], options: Options, assembler: asm::Options) -> Result<Vec<Loaded>, Refused> {
+pub fn all(requests: &[Request], dialect: Dialect) -> Result<Vec<Loaded>, Refused> {
     let mut errors = Vec::new();
     let mut loaded = Vec::new();
     for request in requests {
-        match load(request, options, assembler) {
+        match request.load(dialect) {
             Ok(program) => loaded.push(program),
             Err(Refused(error)) => errors.push(error),
         }
@@ -87,17 +118,26 @@ pub fn all(requests: &[Request], options: Options, assembler: asm::Options) -> R
     if errors.is_empty() { Ok(loaded) } else { Err(Refused(errors.join("\nmyvmm: "))) }
 }
 
-fn load(request: &Request, options: Options, assembler: asm::Options) -> Result<Loaded, Refused> {
-    let path = &request.program;
-    let image = image(path, options, assembler)?;
-    let snapshot = match &request.snapshot {
-        Some(file) => Some((file.clone(), read(file)?)),
-        None => None,
-    };
-    Ok(Loaded { image: Arc::new(image), snapshot })
+/// What programs need of the host: files in the current directory, beside themselves and their snapshots, and where they
+/// say that snapshots go.
+pub fn needs(requests: &[Request], programs: &[Loaded]) -> Needs {
+    let mut needs = Needs { writable: vec![".".into()], ..Needs::default() };
+    // The session asks which signals are ignored.
+    needs.readable.push("/proc/self/status".into());
+    for request in requests {
+        needs.write_beside(&request.program);
+        request.snapshot.iter().for_each(|snapshot| needs.write_beside(snapshot));
+    }
+    for para in programs.iter().flat_map(|program| program.image.paras()) {
+        if let Para::Snapshot(file) = para {
+            needs.write_beside(file.as_ref());
+        }
+    }
+    needs
 }
 
-fn image(path: &Path, options: Options, assembler: asm::Options) -> Result<Image, Refused> {
+fn image(path: &Path, dialect: Dialect) -> Result<Image, Refused> {
+    let options = dialect.machine();
     let name = path.display().to_string();
     let bytes = read(path)?;
     if bytes.starts_with(ELF) {
@@ -110,7 +150,7 @@ fn image(path: &Path, options: Options, assembler: asm::Options) -> Result<Image
         let what = "the file is neither assembly nor ELF; a flat binary must be called *.bin";
         return Err(Refused(format!("{name}: {what}")));
     }
-    let program = asm::assemble(&name, &Files, &assembler);
+    let program = asm::assemble(&name, &Files, &dialect.assembler());
     let program = program
         .map_err(|errors| Refused(format!("{name} cannot be assembled\n{errors}").trim_end().into()))?;
     if !program.warnings.items.is_empty() {

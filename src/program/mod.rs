@@ -2,12 +2,15 @@
 //! not know the command line.
 
 pub mod config;
+mod dialect;
 mod input;
 pub mod load;
+pub mod once;
 mod output;
 mod player;
 mod session;
 
+pub use dialect::Dialect;
 pub use load::Request;
 pub use player::DumpFormat;
 pub use session::Session;

@@ -1,4 +1,4 @@
-//! Standard output, which all programs share. With a prefix, lines are kept whole and begin with the program's name.
+//! Standard output, or standard error in its place, which all programs share. With a prefix, lines are kept whole and begin with the program's name.
 //! It must not know what is printed.
 
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +16,7 @@ pub struct Output {
 }
 
 struct Inner {
+    stream: Box<dyn Write + Send>,
     buffer: Vec<u8>,
     /// Who has written a line that is not at its end.
     open: Option<usize>,
@@ -34,9 +35,18 @@ pub struct Port {
 
 impl Output {
     /// Standard output.
-    pub fn new() -> Self {
-        let inner = Inner { buffer: Vec::new(), open: None };
-        Self { inner: Arc::new(Mutex::new(inner)), is_terminal: io::stdout().is_terminal() }
+    pub fn stdout() -> Self {
+        Self::new(Box::new(io::stdout()), io::stdout().is_terminal())
+    }
+
+    /// Standard error, where standard output is for something else.
+    pub fn stderr() -> Self {
+        Self::new(Box::new(io::stderr()), io::stderr().is_terminal())
+    }
+
+    fn new(stream: Box<dyn Write + Send>, is_terminal: bool) -> Self {
+        let inner = Inner { stream, buffer: Vec::new(), open: None };
+        Self { inner: Arc::new(Mutex::new(inner)), is_terminal }
     }
 
     /// The way of program `number`, which is named in front of its lines if `prefix` is there.
@@ -60,9 +70,8 @@ impl Output {
 impl Inner {
     fn flush(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.buffer);
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&bytes)?;
-        stdout.flush()
+        self.stream.write_all(&bytes)?;
+        self.stream.flush()
     }
 
     /// Adds bytes of program `number`; another program's open line is ended first.

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use runtime::pause::{Member, Pausable};
-use runtime::program::{ProgramVm, RestoreError};
+use runtime::program::{Execution, ProgramVm};
 use runtime::schedule;
-use runtime::vcpu::Engine;
+use runtime::vcpu::Statistics;
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
 
@@ -22,23 +22,25 @@ use super::player::{DumpFormat, Player, Terminal};
 use crate::console::{self, signals};
 use crate::control::programs::Programs;
 use crate::control::{self, Address, Control};
-use crate::exit::Refused;
+use crate::observed::Observed;
+use crate::report::Report;
+use crate::watch::Watch;
 
 /// How long programs that are to end may take for it before the process ends without them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How programs are run.
 pub struct Session {
-    /// What runs them.
-    pub engine: Engine,
+    /// What runs them, and what is to be learnt of them.
+    pub execution: Execution,
     /// Instructions of a slice.
     pub slice: u64,
     /// Whether each has a thread.
     pub threads: bool,
     /// Whether lines begin with names.
     pub prefix: bool,
-    /// Whether statistics are printed at the end.
-    pub stats: bool,
+    /// Who is told what they did.
+    pub watch: Arc<Watch>,
     /// How dumps are printed.
     pub dump_format: DumpFormat,
 }
@@ -49,12 +51,13 @@ impl Session {
     /// # Errors
     /// Refuses snapshots that do not fit, and fails if the host has no memory or threads.
     pub fn run(&self, programs: Vec<Loaded>, address: Address) -> anyhow::Result<ExitCode> {
-        let (input, output) = (Input::new(programs.len() == 1), Output::new());
+        let (input, output) = (Input::new(programs.len() == 1), Output::stdout());
         let names: Vec<String> = programs.iter().map(|program| program.image.name.clone()).collect();
-        let vms = programs.into_iter().map(|program| self.build(program));
+        let vms =
+            programs.into_iter().enumerate().map(|(number, program)| program.build(self.execution(number)));
         let programs = pausable(vms.collect::<anyhow::Result<_>>()?);
         let player = |number| {
-            let prefix = self.prefix.then(|| prefix(&names, number));
+            let prefix = self.prefix.then(|| format!("{}| ", title(&names, number)));
             let is_called = {
                 let programs = Arc::clone(&programs);
                 Box::new(move || programs.is_called(number))
@@ -63,14 +66,34 @@ impl Session {
             Player::new(Arc::clone(&programs), number, terminal, self.dump_format, output.is_terminal)
         };
         let players: Vec<_> = (0..names.len()).map(player).collect();
-        let started = Instant::now();
+        let report = Report::of("program");
         let Some(players) = self.play(players, &programs, address)? else { return Ok(ExitCode::SUCCESS) };
         output.flush().context("Cannot write to standard output")?;
-        if self.stats {
-            statistics(&players, started.elapsed());
-        }
+        self.tell(&names, &players, &report)?;
         let code = players.iter().map(Player::exit_code).find(|code| *code != 0);
         Ok(code.unwrap_or(0).into())
+    }
+
+    /// How program `number` runs.
+    fn execution(&self, number: usize) -> Execution {
+        let mut execution = self.execution.clone();
+        execution.watching.trace.iter_mut().for_each(|tracing| tracing.first = number);
+        execution
+    }
+
+    /// Tells what the programs did, if someone wants to know.
+    fn tell(&self, names: &[String], players: &[Player], report: &Report) -> anyhow::Result<()> {
+        let observed = |(number, player): (usize, &Player)| {
+            let one = Observed::program(&player.vm(), self.watch.symbols.as_ref());
+            if names.len() > 1 { one.called(&format!("{}:", title(names, number))) } else { one }
+        };
+        self.watch.look(|| players.iter().enumerate().map(observed).collect());
+        if self.watch.prints_statistics() {
+            statistics(players, report.elapsed());
+        }
+        let each: Vec<Statistics> = players.iter().map(|player| player.vm().statistics().clone()).collect();
+        report.add(&each);
+        self.watch.close(report)
     }
 
     /// Runs the programs to their ends, under control. Gives none of them back if someone asked for the end and one is
@@ -88,7 +111,8 @@ impl Session {
             // Without a listener the process is about to end.
             let _ = sender.send(Event::Quit);
         });
-        let target = Arc::new(Programs { vms: Arc::clone(programs), quit });
+        let watching = &self.execution.watching;
+        let target = Arc::new(Programs { vms: Arc::clone(programs), profiled: watching.profiled, quit });
         let control = Control::start(address, target)?;
         signals::watch(events.clone()).context("Cannot watch for signals")?;
         let (threads, slice) = (self.threads, self.slice);
@@ -104,16 +128,6 @@ impl Session {
         };
         thread::Builder::new().name("programs".into()).spawn(run).context("Cannot start a thread")?;
         wait(&happened, control)
-    }
-
-    fn build(&self, program: Loaded) -> anyhow::Result<ProgramVm> {
-        let Some((path, snapshot)) = program.snapshot else {
-            return Ok(ProgramVm::new(program.image, self.engine)?);
-        };
-        ProgramVm::resume(program.image, self.engine, &snapshot).map_err(|error| match error {
-            RestoreError::Build(error) => error.into(),
-            error => Refused(format!("{}: {}", path.display(), sentence(&error))).into(),
-        })
     }
 }
 
@@ -165,30 +179,16 @@ fn wait(happened: &Receiver<Event>, control: Control) -> anyhow::Result<Option<V
 }
 
 /// The programs as machines that stand still together. They have no devices, and count their time in instructions.
-fn pausable(vms: Vec<ProgramVm>) -> Arc<Pausable<ProgramVm>> {
+pub(super) fn pausable(vms: Vec<ProgramVm>) -> Arc<Pausable<ProgramVm>> {
     let members = vms.into_iter().map(|vm| Member { control: vm.control(), cell: vm, number: 0 });
     Pausable::new(members, Box::new(|_| {}))
 }
 
-/// An error with its causes.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// The name in front of a program's lines: with a number where two have the same.
-fn prefix(names: &[String], number: usize) -> String {
+/// What tells a program from others: its name, with a number where two have the same.
+fn title(names: &[String], number: usize) -> String {
     let name = &names[number];
     let twins = names.iter().filter(|other| *other == name).count();
-    if twins > 1 { format!("{name}#{}| ", number + 1) } else { format!("{name}| ") }
+    if twins > 1 { format!("{name}#{}", number + 1) } else { name.clone() }
 }
 
 /// A line a program.

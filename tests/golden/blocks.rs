@@ -34,7 +34,7 @@ fn translate(path: &Path) {
     let (mode, section) = mode(mode_words);
     let block = decode(path, head, mode, section).patched(&sites(head));
     let symbol = |_, _| None;
-    let listing = Listing::new(&block, None, Context { registers: Names::N64, symbol: &symbol });
+    let listing = Listing::new(&block, None, Context::new(Names::N64, &symbol));
     crate::check(path, &format!("{}\n{RULE}{}", head.trim_end(), text(&listing, Stage::All, WIDTH)));
 }
 

@@ -5,6 +5,7 @@ mod cli;
 mod files;
 mod fuzz;
 mod harness;
+mod moving;
 mod players;
 mod snapshot;
 mod spim;

@@ -17,27 +17,27 @@ use crate::spim::generate;
 
 const PATIENCE: u64 = 200_000;
 
-struct Result {
+pub struct Result {
     output: Vec<u8>,
     end: String,
-    registers: runtime::program::Registers,
+    pub registers: runtime::program::Registers,
     memory: Vec<u8>,
 }
 
-fn finish(mut vm: ProgramVm, mut console: Memory) -> Result {
+pub fn finish(mut vm: ProgramVm, mut console: Memory) -> Result {
     run(&mut vm, &mut console, 1000, PATIENCE);
     let memory = vm.read(translator::addr::Va(0x1001_0000), 4096).unwrap();
     Result { output: console.output, end: ending(&vm), registers: vm.registers(), memory }
 }
 
-fn assert_same(case: &str, found: &Result, expected: &Result) {
+pub fn assert_same(case: &str, found: &Result, expected: &Result) {
     assert_eq!(String::from_utf8_lossy(&found.output), String::from_utf8_lossy(&expected.output), "{case}");
     assert_eq!(found.end, expected.end, "{case}");
     assert_eq!(found.registers, expected.registers, "{case}");
     assert!(found.memory == expected.memory, "{case}: memory differs");
 }
 
-fn options(numbers: &mut Numbers) -> Options {
+pub fn options(numbers: &mut Numbers) -> Options {
     Options {
         cpu: numbers.one_of(&[Cpu::Mips32r2, Cpu::Mips64r2]),
         endian: numbers.one_of(&[Endian::Little, Endian::Big]),

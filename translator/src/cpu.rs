@@ -9,9 +9,10 @@ use crate::mode::Mode;
 use crate::model::Model;
 use crate::stub::Stub;
 
-/// How far the register that points to [`Cpu`] points past its start, so that every general register
-/// is within a one-byte displacement.
-pub const CPU_BIAS: i32 = 128;
+/// How far the register that points to [`Cpu`] points past its start. A one-byte displacement then
+/// reaches the general registers from `$a3` on, and [`Cpu::pc`] to [`Cpu::ram_base`]: of the registers
+/// before, compilers use what has a host register.
+pub const CPU_BIAS: i32 = 184;
 
 /// How many shared values can be kept at once.
 pub const SPILL_SLOTS: usize = 32;

@@ -8,7 +8,7 @@ mod history;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use translator::addr::Pa;
+use translator::addr::{Pa, Va};
 use translator::block::{Block, Key};
 use translator::code::Code;
 use translator::nature::{Change, Nature, Site, Sites};
@@ -16,7 +16,7 @@ use translator::nature::{Change, Nature, Site, Sites};
 pub use arena::Arena;
 use arena::Placement;
 pub use history::{History, Placed};
-use translator::listing::Facts;
+use translator::listing::{Facts, Runs};
 
 /// The most blocks that are kept; beyond it the interpreter's are dropped.
 const MAX_BLOCKS: usize = 1 << 18;
@@ -51,10 +51,12 @@ struct Translation {
 
 struct Entry {
     block: Arc<Block>,
-    /// How often the block was reached while it had no translation.
-    runs: u32,
+    /// How often the block was interpreted because it had no translation.
+    interpreted: u32,
     /// What its sites have shown to be.
     sites: Sites,
+    /// What its translations have changed at its sites; a site changes a few times at most.
+    changes: Vec<(Site, Change)>,
     translation: Option<Translation>,
 }
 
@@ -123,7 +125,13 @@ impl Cache {
             self.drop_untranslated();
         }
         self.pages.entry(block.key.pa.page_number()).or_default().push(block.key);
-        let entry = Entry { block: Arc::clone(&block), runs: 0, sites: Sites::default(), translation: None };
+        let entry = Entry {
+            block: Arc::clone(&block),
+            interpreted: 0,
+            sites: Sites::default(),
+            changes: Vec::new(),
+            translation: None,
+        };
         self.blocks.insert(block.key, entry);
         block
     }
@@ -138,11 +146,13 @@ impl Cache {
         self.pages.retain(|_, keys| !keys.is_empty());
     }
 
-    /// Counts one more run of the block with identity `key` and gives their number.
-    pub fn count_run(&mut self, key: &Key) -> u32 {
-        self.blocks.get_mut(key).map_or(0, |entry| {
-            entry.runs += 1;
-            entry.runs
+    /// Whether the block with identity `key` is still to be interpreted, which may be done `most` times; that is
+    /// then counted.
+    pub fn may_interpret(&mut self, key: &Key, most: u32) -> bool {
+        self.blocks.get_mut(key).is_none_or(|entry| {
+            let may = entry.interpreted < most;
+            entry.interpreted += u32::from(may);
+            may
         })
     }
 
@@ -195,7 +205,10 @@ impl Cache {
 
     /// The sites of the block with identity `key` that its new translation has changed.
     pub fn apply_sites(&mut self, key: &Key) -> Vec<(Site, Change)> {
-        self.blocks.get_mut(key).map(|entry| entry.sites.apply()).unwrap_or_default()
+        let Some(entry) = self.blocks.get_mut(key) else { return Vec::new() };
+        let changes = entry.sites.apply();
+        entry.changes.extend_from_slice(&changes);
+        changes
     }
 
     /// Places `code`, a translation of `block` with its sites as `sites` has them, unless there is one
@@ -246,19 +259,36 @@ impl Cache {
         self.arena.routines()
     }
 
-    /// What there is to know of the block with identity `key`, which was entered `executions` times.
-    pub fn facts(&self, key: &Key, executions: u64) -> Facts {
-        let translation = self.blocks.get(key).and_then(|entry| entry.translation.as_ref());
-        let Some(translation) = translation else { return Facts { executions, ..Facts::default() } };
+    /// All blocks that there are, with their sites as they are patched.
+    pub fn blocks(&self) -> impl Iterator<Item = Block> {
+        self.blocks.values().map(|entry| entry.block.patched(&entry.sites))
+    }
+
+    /// Which block each link belongs to, by the return address of the link's stub.
+    pub fn link_owners(&self) -> HashMap<u64, Va> {
+        let translated = self.blocks.values().filter_map(|entry| Some((entry, entry.translation.as_ref()?)));
+        let links = translated
+            .flat_map(|(entry, translation)| translation.links.iter().map(|link| (*link, entry.block.va)));
+        links.collect()
+    }
+
+    /// What there is to know of the block with identity `key`, whose code was entered `executions` times;
+    /// `owners` are those of [`Cache::link_owners`].
+    pub fn facts(&self, key: &Key, executions: u64, owners: &HashMap<u64, Va>) -> Facts {
+        let mut facts = Facts { runs: Runs { executions, ..Runs::default() }, ..Facts::default() };
+        let Some(entry) = self.blocks.get(key) else { return facts };
+        facts.runs.interpreted = entry.interpreted;
+        facts.changes.clone_from(&entry.changes);
+        let Some(translation) = &entry.translation else { return facts };
         let is_joined = |link: &u64| {
             let site = self.links.get(link);
             site.is_some_and(|site| self.arena.target(site.displacement) != site.stub)
         };
-        Facts {
-            executions,
-            incoming: translation.incoming.len(),
-            joined: translation.links.iter().map(is_joined).collect(),
-        }
+        facts.runs.translated = true;
+        facts.incoming = translation.incoming.iter().filter_map(|link| owners.get(link).copied()).collect();
+        facts.incoming.sort();
+        facts.joined = translation.links.iter().map(is_joined).collect();
+        facts
     }
 
     /// The link whose stub returned to `address` and that leads to the block with identity `to`.

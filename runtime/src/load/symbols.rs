@@ -2,17 +2,18 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use translator::addr::Va;
 
 /// One named address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Symbol {
     address: u64,
     name: String,
 }
 
 /// A table from addresses to names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbols {
     /// Sorted by address, and those of one address by name.
     symbols: Vec<Symbol>,
@@ -79,6 +80,14 @@ impl Symbols {
     pub fn next_after(&self, va: Va) -> Option<Va> {
         let after = self.symbols.partition_point(|symbol| symbol.address <= va.0);
         self.symbols.get(after).map(|symbol| Va(symbol.address))
+    }
+
+    /// The same addresses with `word` in front of their names.
+    pub fn prefixed(mut self, word: &str) -> Self {
+        for symbol in &mut self.symbols {
+            symbol.name.insert_str(0, word);
+        }
+        self
     }
 
     /// The same names `distance` bytes higher.

@@ -11,6 +11,7 @@ use translator::addr::{PAGE_SIZE, Pa, Va};
 use translator::asm::{Cpu, Endian};
 use translator::cp0::{Cp0, Status};
 use translator::isa::Op;
+use translator::isa::text::Names;
 use translator::mode::Mode;
 use translator::model::{Model, PROGRAM_MIPS32R2, PROGRAM_MIPS64R2};
 
@@ -20,6 +21,7 @@ use crate::bus::Bus;
 use crate::device::Window;
 use crate::machine::{Clock, Control, Exceptions, Machine};
 use crate::memory::Ram;
+use crate::observe::Watching;
 use crate::vcpu::Vcpu;
 
 /// What `$ra` is at the start: the program ends when it returns there.
@@ -70,17 +72,18 @@ pub fn model(cpu: Cpu) -> &'static Model {
     }
 }
 
-/// A machine with `image` in memory, its vCPU at the image's start.
-pub fn build(image: &Image) -> Result<(Arc<Machine>, Vcpu), ProgramError> {
+/// A machine with `image` in memory that is watched as `watching` says, its vCPU at the image's start.
+pub fn build(image: &Image, watching: &Watching) -> Result<(Arc<Machine>, Vcpu), ProgramError> {
     let ram = Arc::new(Ram::new(&banks(&image.pieces))?);
     fill(&ram, image);
     let exceptions = if image.has_handler() { Exceptions::HostCalls } else { Exceptions::Host };
-    let mode = fixed_mode(image.options) | Mode::COUNTED;
+    let mode = fixed_mode(image.options) | Mode::COUNTED | watching.mode();
     let model = model(image.options.cpu);
     let (bus, control) = (Bus::new(), Control::new(1));
     let clock = Clock::Instructions;
     let machine = Machine::with_exceptions(model, mode, ram, bus, control, clock, exceptions);
-    let machine = Arc::new(machine.map_err(ProgramError::Host)?);
+    let trace = watching.trace(&image.symbols(), Names::O32);
+    let machine = Arc::new(machine.map_err(ProgramError::Host)?.traced(trace));
     let mut vcpu = Vcpu::new(Arc::clone(&machine), 0);
     start(&mut vcpu, image);
     Ok((machine, vcpu))

@@ -6,7 +6,6 @@ use std::fmt;
 use translator::addr::Va;
 use translator::asm::{Diagnostic, Place, Severity};
 use translator::exception::{Exception, Intent};
-use translator::isa::text::{Names, print_word};
 use translator::isa::{Classes, Op, decode};
 use translator::machine::Access;
 
@@ -41,7 +40,7 @@ impl Fault {
             what,
             pc,
             label: image.label(pc).map(|(name, distance)| (name.to_owned(), distance)),
-            instruction: word.map(|word| print_word(word, pc.0, Names::O32)),
+            instruction: word.map(|word| image.text(word, pc)),
             place: image.line(pc).cloned(),
         }
     }

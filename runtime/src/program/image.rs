@@ -3,16 +3,19 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use translator::addr::Va;
 use translator::asm::layout::{EXCEPTION_VECTOR, GLOBAL_POINTER, STACK_POINTER, TEXT};
 use translator::asm::{Compat, Cpu, Endian, Para, Place, Program, Segment};
+use translator::isa::decode;
+use translator::isa::text::{Names, hypercall_code, print_word};
 
 use crate::load::LoadError;
 use crate::load::elf::{self, Abi};
 use crate::load::symbols::Symbols;
 
 /// For which processor a program is, and whose services and habits it expects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Options {
     /// The CPU.
     pub cpu: Cpu,
@@ -51,7 +54,7 @@ pub enum ImageError {
 }
 
 /// A run of bytes at an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// The address of the first byte, 32 bits wide.
     pub address: u64,
@@ -64,7 +67,7 @@ pub struct Piece {
 }
 
 /// A program, ready to be put into memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     /// The name, for people.
     pub name: String,
@@ -188,6 +191,31 @@ impl Image {
             Some(program) => program.nearest_label(address),
             None => self.symbols.lookup(address).map(|place| (place.name, place.offset)),
         }
+    }
+
+    /// Whether it can be put into memory, for one that was not made here.
+    pub(super) fn is_sound(&self) -> bool {
+        let fits = |piece: &Piece| {
+            let end = piece.address.checked_add(piece.size);
+            piece.size > 0 && end.is_some_and(|end| end <= 1 << 32) && piece.bytes.len() as u64 <= piece.size
+        };
+        let sorted = |program: &Program| program.lines.iter().is_sorted_by_key(|(address, ..)| address);
+        !self.pieces.is_empty() && self.pieces.iter().all(fits) && self.program.as_ref().is_none_or(sorted)
+    }
+
+    /// The names of its addresses.
+    pub fn symbols(&self) -> Symbols {
+        match &self.program {
+            Some(program) => program.symbols.iter().map(|(name, va)| (*va, name.clone())).collect(),
+            None => self.symbols.clone(),
+        }
+    }
+
+    /// The instruction `word` at `pc` as text: a request to the hypervisor as its source has it.
+    pub fn text(&self, word: u32, pc: Va) -> String {
+        let code = decode(word).and_then(hypercall_code);
+        let request = code.and_then(|code| self.para(code));
+        request.map_or_else(|| print_word(word, pc.0, Names::O32), |para| para.to_string())
     }
 
     /// What tells this program from others: a hash (FNV-1a, 64 bits) of its memory, its start, its

@@ -9,9 +9,8 @@ use translator::asm::{Compat, Cpu, Endian};
 
 use super::image::{Image, Options};
 use super::service::ReopenError;
-use super::vm::{ProgramError, ProgramVm};
+use super::vm::{Execution, ProgramError, ProgramVm};
 use crate::snapshot::{Reader, SnapshotError, Writer};
-use crate::vcpu::Engine;
 
 const PROGRAM: &str = "program";
 const PROGRAM_VERSION: u16 = 1;
@@ -86,30 +85,46 @@ fn machine(state: &ProgramState) -> String {
 impl ProgramVm {
     /// The bytes of a snapshot, which can be taken whenever the program does not run.
     pub fn snapshot(&mut self) -> Vec<u8> {
+        let mut writer = self.save_parts();
+        writer.save_ram(&self.machine.ram);
+        writer.finish()
+    }
+
+    /// Everything but what is in memory.
+    pub(super) fn save_parts(&mut self) -> Writer {
         let mut writer = Writer::default();
         let state = self.state();
         writer.add(PROGRAM, PROGRAM_VERSION, &crate::wire::encode(&state));
         writer.save(&mut self.vcpu);
         writer.add(SERVICES, SERVICES_VERSION, &crate::wire::encode(&self.services.save()));
-        writer.save_ram(&self.machine.ram);
-        writer.finish()
+        writer
     }
 
     /// A program that goes on where the snapshot was taken.
     ///
     /// # Errors
     /// Refuses everything but a whole snapshot of this program on this kind of machine.
-    pub fn resume(image: Arc<Image>, engine: Engine, snapshot: &[u8]) -> Result<Self, RestoreError> {
+    pub fn resume(
+        image: Arc<Image>,
+        execution: impl Into<Execution>,
+        snapshot: &[u8],
+    ) -> Result<Self, RestoreError> {
         let mut reader = Reader::new(snapshot)?;
-        let saved: ProgramState = reader.decode(PROGRAM, PROGRAM_VERSION)?;
-        let mut vm = Self::new(image, engine)?;
-        vm.check(&saved)?;
-        reader.restore(&mut vm.vcpu)?;
-        vm.services.restore(reader.decode(SERVICES, SERVICES_VERSION)?)?;
+        let mut vm = Self::new(image, execution)?;
+        vm.restore_parts(&mut reader)?;
         reader.restore_ram(&vm.machine.ram)?;
         reader.finish()?;
-        (vm.due, vm.asked) = (saved.due, saved.asked);
         Ok(vm)
+    }
+
+    /// Takes over everything but what is in memory.
+    pub(super) fn restore_parts(&mut self, reader: &mut Reader) -> Result<(), RestoreError> {
+        let saved: ProgramState = reader.decode(PROGRAM, PROGRAM_VERSION)?;
+        self.check(&saved)?;
+        reader.restore(&mut self.vcpu)?;
+        self.services.restore(reader.decode(SERVICES, SERVICES_VERSION)?)?;
+        (self.due, self.asked) = (saved.due, saved.asked);
+        Ok(())
     }
 
     fn state(&self) -> ProgramState {

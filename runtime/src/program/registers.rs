@@ -5,7 +5,7 @@ use std::fmt::Write;
 use translator::addr::Va;
 use translator::asm::Cpu;
 use translator::cp0::Cp0;
-use translator::isa::text::{GPR_NAMES_O32, Names, print_word};
+use translator::isa::text::GPR_NAMES_O32;
 use translator::mode::Mode;
 
 use super::image::Image;
@@ -163,7 +163,7 @@ impl Cell {
 /// The instruction that is next.
 fn next(image: &Image, vcpu: &Vcpu) -> String {
     let pc = Va(vcpu.cpu.pc);
-    let text = vcpu.word_at(pc).map_or("no memory".into(), |word| print_word(word, pc.0, Names::O32));
+    let text = vcpu.word_at(pc).map_or("no memory".into(), |word| image.text(word, pc));
     match image.label(pc) {
         Some((name, 0)) => format!("{name}: {text}"),
         Some((name, distance)) => format!("{name}+{distance:#x}: {text}"),

@@ -16,6 +16,7 @@ use super::registers::Registers;
 use super::service::{Call, Served, ServiceError, Services};
 use crate::machine::{Control, Machine};
 use crate::memory::RamError;
+use crate::observe::{Observer, Watching};
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 
 /// Why a program cannot be run.
@@ -63,6 +64,21 @@ pub enum Turn {
     Ended,
 }
 
+/// How a program is run.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    /// What runs it.
+    pub engine: Engine,
+    /// What is to be learnt of it; its instructions are counted in any case.
+    pub watching: Watching,
+}
+
+impl From<Engine> for Execution {
+    fn from(engine: Engine) -> Self {
+        Self { engine, watching: Watching::default() }
+    }
+}
+
 /// A program as a virtual machine.
 pub struct ProgramVm {
     /// What it was made from.
@@ -85,8 +101,9 @@ impl ProgramVm {
     ///
     /// # Errors
     /// Fails if the host gives no memory.
-    pub fn new(image: Arc<Image>, engine: Engine) -> Result<Self, ProgramError> {
-        let (machine, vcpu) = board::build(&image)?;
+    pub fn new(image: Arc<Image>, execution: impl Into<Execution>) -> Result<Self, ProgramError> {
+        let Execution { engine, watching } = execution.into();
+        let (machine, vcpu) = board::build(&image, &watching)?;
         let Options { cpu, compat, .. } = image.options;
         let services = Services::new(cpu, compat, heap(&image));
         let (due, asked, end, dumped) = (0, false, None, None);
@@ -94,7 +111,7 @@ impl ProgramVm {
     }
 
     /// What it was made from.
-    pub fn image(&self) -> &Image {
+    pub fn image(&self) -> &Arc<Image> {
         &self.image
     }
 
@@ -111,6 +128,16 @@ impl ProgramVm {
     /// The instructions that have run.
     pub fn retired(&self) -> u64 {
         self.vcpu.retired()
+    }
+
+    /// Its processor.
+    pub fn vcpu(&self) -> &Vcpu {
+        &self.vcpu
+    }
+
+    /// A view of its machine that lasts beyond its end.
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.machine))
     }
 
     /// What happened how often.

@@ -95,7 +95,10 @@ impl Vcpu {
         };
         self.refund(place, stop);
         match stop {
-            Stop::Exception | Stop::Redispatch => (0, Flow::Redispatch),
+            Stop::Exception | Stop::Redispatch => {
+                self.first_jump = None;
+                (0, Flow::Redispatch)
+            }
             Stop::Leave(why) => {
                 self.left = Some(why);
                 (0, Flow::Leave)

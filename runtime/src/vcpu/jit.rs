@@ -112,6 +112,7 @@ impl Vcpu {
     /// Where generated code goes on that has come to the end of a block and does not know: by `link`, if
     /// it came by one. A block without host code is left to the run loop.
     pub(super) fn way_on(&mut self, link: Option<u64>) -> (u64, Flow) {
+        self.note_first_jump();
         if self.has_alarm() || !self.joined {
             return self.leave_untranslated();
         }
@@ -174,9 +175,9 @@ impl Vcpu {
         }
     }
 
-    /// Whether `block` has been reached more than `threshold` times.
+    /// Whether `block` has been interpreted `threshold` times; if not, it is to be once more.
     fn is_warm(&self, block: &Block, threshold: u32) -> bool {
-        threshold == 0 || self.machine.cache().count_run(&block.key) > threshold
+        threshold == 0 || !self.machine.cache().may_interpret(&block.key, threshold)
     }
 
     /// The host code at the program counter, translated if it is new and warm. An error has entered an
@@ -184,6 +185,7 @@ impl Vcpu {
     fn next_code(&mut self, threshold: u32) -> Result<Next, Stop> {
         let va = Va(self.cpu.pc);
         self.site = Site { pc: va, in_slot: false };
+        self.first_jump = None;
         let (pa, mapped, global) = self.fetch_place(va)?;
         let key = Key::new(va, pa, self.cpu.mode | mapped);
         let bound = !global;
@@ -210,6 +212,7 @@ impl Vcpu {
             Some(entry) => {
                 self.trace_block(&block, &code, entry);
                 self.note_changes(&block);
+                self.await_first_jump(&block, &sites);
                 Ok(Next::Code { key, entry, bound })
             }
             None => self.next_code(threshold),

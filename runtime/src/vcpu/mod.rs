@@ -7,6 +7,7 @@ mod enter;
 mod exception;
 mod interp;
 mod jit;
+mod look;
 mod memory;
 mod persist;
 mod run;
@@ -19,7 +20,7 @@ mod trace;
 use std::sync::Arc;
 
 use translator::addr::Va;
-use translator::block::Block;
+use translator::block::{Block, Key};
 use translator::cp0::Cp0;
 use translator::cpu::Cpu;
 use translator::exception::Exception;
@@ -136,6 +137,8 @@ pub struct Vcpu {
     left: Option<Leave>,
     /// The link that led to a block without host code, to be joined once it has some.
     open_link: Option<OpenLink>,
+    /// The jump by register, as a step of a block, that the run loop has just entered to see where it goes.
+    first_jump: Option<(Key, u8)>,
     /// Whether blocks go on to each other by links and jump caches.
     joined: bool,
     /// Which step of its block called the running stub, if generated code did.
@@ -191,6 +194,7 @@ impl Vcpu {
             recent_epoch: 0,
             left: None,
             open_link: None,
+            first_jump: None,
             joined: true,
             running: None,
             watch: None,

@@ -15,7 +15,6 @@ use super::jit::Policy;
 use super::{Leave, Paid, RECENT, Recent, Stop, Vcpu};
 use crate::device::Size;
 use crate::machine::PowerOrder;
-use crate::mmu::segment::{Segment, classify};
 
 /// What runs guest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,17 +226,6 @@ impl Vcpu {
             }
         }
         None
-    }
-
-    /// The instruction word at `va` of unmapped memory, without any effect; `None` elsewhere.
-    pub fn word_at(&self, va: Va) -> Option<u32> {
-        match classify(va, self.cpu.mode) {
-            Segment::Unmapped(pa) if va.0 & 3 == 0 => {
-                let raw = self.machine.ram.load(pa, 4)? as u32;
-                Some(if self.cpu.mode.contains(Mode::BIG_ENDIAN) { raw.swap_bytes() } else { raw })
-            }
-            _ => None,
-        }
     }
 
     /// The instruction that ran last.

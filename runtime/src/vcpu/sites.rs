@@ -153,6 +153,28 @@ impl Vcpu {
         self.store_slow(access, va, value)
     }
 
+    /// The code of `block`, made with its sites as `sites` has them, is about to run for the first time. If nobody
+    /// has seen where its jump by register goes, the jump is made to ask: with an empty jump cache it has to.
+    pub(super) fn await_first_jump(&mut self, block: &Block, sites: &Sites) {
+        let step = worth_a_guard(block).filter(|step| self.joined && sites.get(*step).is_none());
+        self.first_jump = step.map(|step| (block.key, step as u8));
+        if step.is_some() {
+            self.soft.flush_jumps();
+        }
+    }
+
+    /// Generated code asks where to go on. If it came straight from a block that is awaited, that is where its jump
+    /// went.
+    pub(super) fn note_first_jump(&mut self) {
+        let Some((key, step)) = self.first_jump.take() else { return };
+        let target = Va(self.cpu.pc);
+        if let Segment::Unmapped(_) = classify(target, self.cpu.mode)
+            && let Some(nature) = Nature::of_target(target)
+        {
+            self.machine.cache().show(&key, step, nature);
+        }
+    }
+
     /// A jump by register went to `target`, which is not what it was patched for. Generated code goes on
     /// there.
     pub(super) fn retarget(&mut self, target: Va) -> (u64, Flow) {

@@ -13,6 +13,12 @@ use crate::mmu::tlb::Entry;
 use crate::trace::{Kinds, Moment};
 
 impl Vcpu {
+    /// The instruction `word` at `pc` as the trace's lines have it.
+    fn traced_text(&self, word: u32, pc: Va) -> String {
+        let registers = self.machine.trace.as_ref().map_or(Names::default(), |trace| trace.registers);
+        print_word(word, pc.0, registers)
+    }
+
     /// Writes `what` happened at `pc`, if the machine's trace wants events of `kind`.
     #[inline]
     pub(super) fn trace(&self, kind: Kinds, pc: Va, what: impl FnOnce() -> String) {
@@ -30,7 +36,7 @@ impl Vcpu {
             let pc = block.va + 4 * index as u64;
             self.trace(Kinds::PATCH, pc, || {
                 let actions: Vec<String> = step.plan.actions.iter().map(ToString::to_string).collect();
-                let (text, kind) = (print_word(step.word, pc.0, Names::N64), step.plan.kind().name());
+                let (text, kind) = (self.traced_text(step.word, pc), step.plan.kind().name());
                 format!("{text}: {kind}: {}: {}", actions.join(", "), step.plan.reason)
             });
         }
@@ -40,7 +46,7 @@ impl Vcpu {
     pub(super) fn trace_change(&self, block: &Block, site: &Site, change: Change) {
         let (pc, word) = (block.va + 4 * u64::from(site.step), block.steps[usize::from(site.step)].word);
         self.trace(Kinds::PATCH, pc, || {
-            format!("{}: {}: {}", print_word(word, pc.0, Names::N64), change.name(), site.nature)
+            format!("{}: {}: {}", self.traced_text(word, pc), change.name(), site.nature)
         });
     }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,9 @@ pub enum SaveError {
     /// The machine has ended.
     #[error("the machine has ended")]
     Ended,
+    /// Somebody else watches its memory.
+    #[error("the machine is just being saved or moved")]
+    Busy,
     /// The host refused.
     #[error("cannot write the snapshot")]
     Host(#[from] io::Error),
@@ -158,12 +161,12 @@ pub enum RestoreError {
 }
 
 /// What threads of the machine and takers of snapshots share.
-struct Shared {
-    machine: Arc<Machine>,
-    vcpus: Arc<Pausable<Vcpu>>,
+pub(super) struct Shared {
+    pub(super) machine: Arc<Machine>,
+    pub(super) vcpus: Arc<Pausable<Vcpu>>,
     /// In the order in which they are restored: the interrupt controller comes last.
     devices: Vec<Arc<dyn DeviceState>>,
-    disks: Vec<SharedDisk>,
+    pub(super) disks: Vec<SharedDisk>,
     /// The last snapshot, since which clean pages are known. Locked while one is taken.
     last: Mutex<Option<Identity>>,
 }
@@ -171,7 +174,7 @@ struct Shared {
 /// Takes snapshots of a machine, from any thread. Clones are the same.
 #[derive(Clone)]
 pub struct Snapshots {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What is kept of a machine that stands still, besides its RAM.
@@ -199,7 +202,7 @@ impl Snapshots {
     /// See [`SaveError`].
     pub fn save(&self, path: &Path, form: &Form) -> Result<Saved, SaveError> {
         let begun = Instant::now();
-        let mut last = lock(&self.shared.last);
+        let mut last = self.watch().ok_or(SaveError::Busy)?;
         let parent = self.parent(form, last.as_ref())?;
         let mut identity = Identity::default();
         rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty())
@@ -241,7 +244,8 @@ impl Snapshots {
         if machine.control.ending().is_some() {
             return Err(SaveError::Ended);
         }
-        let mut writer = self.state(&hold, identity)?;
+        let disks = self.shared.disks.iter().map(disk_state).collect::<Result<_, _>>()?;
+        let mut writer = self.state(&hold, identity, disks);
         if let Some(parent) = parent {
             writer.add(PARENT, PARENT_VERSION, &wire::encode(&parent));
         }
@@ -251,7 +255,7 @@ impl Snapshots {
     }
 
     /// The parts of the vCPUs and devices, which stand still.
-    fn state(&self, hold: &Hold<Vcpu>, identity: Identity) -> Result<Writer, SaveError> {
+    pub(super) fn state(&self, hold: &Hold<Vcpu>, identity: Identity, disks: Vec<DiskState>) -> Writer {
         let (shared, machine) = (&*self.shared, &self.shared.machine);
         let mut writer = Writer::default();
         let state = MachineState {
@@ -260,7 +264,7 @@ impl Snapshots {
             ram: machine.ram.banks().iter().map(|bank| bank.size).sum(),
             orders: (0..hold.count()).map(|vcpu| machine.control.order(vcpu)).collect(),
             elapsed: machine.run_time().as_nanos() as u64,
-            disks: shared.disks.iter().map(disk_state).collect::<Result<_, _>>()?,
+            disks,
         };
         writer.add(MACHINE, MACHINE_VERSION, &wire::encode(&state));
         for number in 0..hold.count() {
@@ -269,7 +273,16 @@ impl Snapshots {
         for device in &shared.devices {
             writer.save_device(&**device);
         }
-        Ok(writer)
+        writer
+    }
+
+    /// The watch over RAM, if nobody has it: with it, the last snapshot, since which clean pages are known.
+    pub(super) fn watch(&self) -> Option<MutexGuard<'_, Option<Identity>>> {
+        match self.shared.last.try_lock() {
+            Ok(last) => Some(last),
+            Err(TryLockError::Poisoned(last)) => Some(last.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn write(&self, file: &mut File, kept: Kept, form: &Form) -> io::Result<()> {
@@ -300,6 +313,20 @@ impl Snapshots {
         self.check_disks(&state.disks)?;
         let hold = self.shared.vcpus.hold();
         restore_memory(machine, &mut reader, &file, MOST_ANCESTORS)?;
+        *lock(&self.shared.last) = Some(state.identity);
+        self.restore_state(&hold, state, reader)?;
+        begin_watch(machine, &hold, None);
+        Ok(())
+    }
+
+    /// Takes over the parts of the vCPUs and devices; memory is there already.
+    pub(super) fn restore_state(
+        &self,
+        hold: &Hold<Vcpu>,
+        state: MachineState,
+        mut reader: Reader,
+    ) -> Result<(), SnapshotError> {
+        let machine = &self.shared.machine;
         machine.set_run_time(state.elapsed);
         for (number, order) in state.orders.into_iter().enumerate() {
             reader.restore(&mut *hold.member(number))?;
@@ -308,10 +335,7 @@ impl Snapshots {
         for device in &self.shared.devices {
             reader.restore_device(&**device)?;
         }
-        reader.finish()?;
-        *lock(&self.shared.last) = Some(state.identity);
-        begin_watch(machine, &hold, None);
-        Ok(())
+        reader.finish()
     }
 
     fn check_disks(&self, saved: &[DiskState]) -> Result<(), RestoreError> {
@@ -331,7 +355,11 @@ impl Snapshots {
 }
 
 /// Makes all pages clean, for vCPUs that stand still; gives those that were not.
-fn begin_watch(machine: &Machine, hold: &Hold<Vcpu>, keeper: Option<Arc<dyn PageKeeper>>) -> Vec<Pa> {
+pub(super) fn begin_watch(
+    machine: &Machine,
+    hold: &Hold<Vcpu>,
+    keeper: Option<Arc<dyn PageKeeper>>,
+) -> Vec<Pa> {
     for number in 0..hold.count() {
         hold.member(number).forget_writes();
     }
@@ -339,7 +367,7 @@ fn begin_watch(machine: &Machine, hold: &Hold<Vcpu>, keeper: Option<Arc<dyn Page
 }
 
 /// By page number, whether a page may be other than zero.
-fn populated(ram: &crate::memory::Ram, dirty: &[Pa]) -> Vec<bool> {
+pub(super) fn populated(ram: &crate::memory::Ram, dirty: &[Pa]) -> Vec<bool> {
     let mut populated = vec![false; (ram.top() / PAGE_SIZE) as usize];
     let windows = ram.populated();
     // Of memory that is not an image, the host knows all that was ever touched.

@@ -12,6 +12,7 @@ use image::root::{DONE, Installation, SCRIPT, SHARE, STEP};
 use image::{Guest, Progress};
 use runtime::backend::disk::{Format, Image, SharedDisk};
 use runtime::drive::Schedule;
+use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::{Config, Vm};
 
@@ -64,9 +65,7 @@ fn config(guest: &Guest, installation: &Installation) -> anyhow::Result<Config> 
         model: &translator::model::MIPS64R2,
         schedule: Schedule::Threads,
         engine: Engine::Auto,
-        counted: false,
-        profiled: false,
-        trace: None,
+        watching: Watching::default(),
         disks,
         cards: Vec::new(),
     })

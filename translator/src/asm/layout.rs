@@ -1,6 +1,8 @@
 //! Where things are: the sections with their addresses, which are those of MARS, and what has been put
 //! at each. Knows sizes, not values: every address is final as soon as a statement has been read.
 
+use serde::{Deserialize, Serialize};
+
 use super::diagnostics::Problem;
 use super::expression::Expr;
 use super::instruction::Instruction;
@@ -32,7 +34,7 @@ pub const KERNEL_DATA: Va = Va(0xffff_ffff_9000_0000);
 const MAX_SIZE: u64 = 256 << 20;
 
 /// A section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Section {
     /// The program's instructions.
     Text,

@@ -45,6 +45,8 @@ mod symbol;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use layout::Section;
 pub use program::{Lines, Para, Program, Segment};
@@ -52,7 +54,7 @@ pub use register::Abi;
 pub use source::{Cause, Place, Sources, Text, Unreadable};
 
 /// The CPU that a program is for: which instructions there are, and how wide registers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Cpu {
     /// 32 bits.
     #[default]
@@ -62,7 +64,7 @@ pub enum Cpu {
 }
 
 /// The order of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Endian {
     /// The least significant byte first.
     #[default]
@@ -72,7 +74,7 @@ pub enum Endian {
 }
 
 /// Whose rules hold where the dialects differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Compat {
     /// The MARS simulator.
     #[default]

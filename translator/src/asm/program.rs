@@ -1,6 +1,9 @@
 //! What an assembly makes: bytes at addresses, and what is known about them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::diagnostics::Diagnostics;
 use super::layout::{EXCEPTION_VECTOR, Section};
@@ -8,7 +11,7 @@ use super::source::Place;
 use crate::addr::Va;
 
 /// A run of bytes of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The section that it belongs to.
     pub section: Section,
@@ -27,7 +30,7 @@ impl Segment {
 
 /// A para-instruction: a request to the hypervisor. It is assembled to `hypcall` with a code of which
 /// [`Program::para`] gives the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Para {
     /// `DUMP_PROCESSOR_STATE`: print every register.
     DumpProcessorState,
@@ -37,8 +40,19 @@ pub enum Para {
     Migrate(String),
 }
 
+impl fmt::Display for Para {
+    /// As the source has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Para::DumpProcessorState => f.write_str("DUMP_PROCESSOR_STATE"),
+            Para::Snapshot(file) => write!(f, "SNAPSHOT {file}"),
+            Para::Migrate(host) => write!(f, "MIGRATE {host}"),
+        }
+    }
+}
+
 /// Which statement the instructions at an address come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lines {
     /// The address of each statement, the number of its instructions and its place, by address.
     pub(super) statements: Vec<(Va, u32, Place)>,
@@ -59,7 +73,7 @@ impl Lines {
 }
 
 /// An assembled program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Its bytes, by address; no two segments overlap.
     pub segments: Vec<Segment>,
@@ -73,7 +87,8 @@ pub struct Program {
     pub lines: Lines,
     /// The requests to the hypervisor; the code of the first is 1.
     pub hypercalls: Vec<Para>,
-    /// What the program may not have meant.
+    /// What the program may not have meant; told when it is assembled, and kept no longer.
+    #[serde(skip)]
     pub warnings: Diagnostics,
 }
 

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The text of a file, with the name that messages use and that nested includes are relative to.
 #[derive(Clone, Debug)]
 pub struct Text {
@@ -169,9 +171,10 @@ impl SourceMap {
 }
 
 /// A place in the source, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The file.
+    #[serde(with = "text")]
     pub file: Arc<str>,
     /// The line, from 1.
     pub line: u32,
@@ -180,9 +183,27 @@ pub struct Place {
     /// The number of characters.
     pub width: u32,
     /// The text of the line; for a line of a macro, with the arguments put in.
+    #[serde(with = "text")]
     pub text: Arc<str>,
-    /// What put the line there, and where, if it is not a line of the root file.
+    /// What put the line there, and where, if it is not a line of the root file. It is left out where a place is
+    /// encoded: places within places could be as deep as a stranger likes.
+    #[serde(skip)]
     pub from: Option<(Cause, Arc<Place>)>,
+}
+
+/// Shared text, encoded as any other.
+mod text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
+    }
 }
 
 impl Place {

@@ -129,18 +129,82 @@ pub struct Asm {
     held: Option<i32>,
 }
 
-/// Wraps a template in a function that is not inlined.
+/// Wraps a template in a function that is not inlined. Memory at a register plus an offset stands between
+/// two parts of a template, because a near offset has a shorter form.
 macro_rules! template {
-    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) $body:tt)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($($arg:ident: $type:ty),*) $body:tt $(($base:ident + $offset:ident) $after:tt)?
+    )*) => {
         $($(#[$doc])*
         #[inline(never)]
         pub fn $name(&mut self, $($arg: $type),*) {
             $($arg.touch(&mut self.held);)*
             let ops = &mut self.code;
-            template!(@body ops $body);
+            template!(@body ops $body $(($base + $offset) $after)?);
         })*
     };
     (@body $ops:ident [$($t:tt)*]) => { dynasm!($ops ; .arch x64 ; $($t)*) };
+    (@body $ops:ident [$($before:tt)*] ($base:ident + $offset:ident) [$($after:tt)*]) => {
+        match i8::try_from($offset) {
+            Ok(near) => dynasm!($ops ; .arch x64 ; $($before)* [BYTE Rq($base) + near] $($after)*),
+            Err(_) => dynasm!($ops ; .arch x64 ; $($before)* [Rq($base) + $offset] $($after)*),
+        }
+    };
+    (@imm $ops:ident [$($before:tt)*] $value:ident) => {
+        match i8::try_from($value) {
+            Ok(short) => dynasm!($ops ; .arch x64 ; $($before)*, BYTE short),
+            Err(_) => dynasm!($ops ; .arch x64 ; $($before)*, $value),
+        }
+    };
+}
+
+/// Memory at one register plus another times 1, 2, 4 or 8, plus an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indexed {
+    pub base: Reg,
+    pub index: Reg,
+    pub scale: u64,
+    pub offset: i32,
+}
+
+impl Indexed {
+    /// The sum of two registers.
+    pub const fn sum(base: Reg, index: Reg) -> Indexed {
+        Indexed { base, index, scale: 1, offset: 0 }
+    }
+}
+
+/// As [`template`], with [`Indexed`] memory between the parts.
+///
+/// # Panics
+/// The functions panic if the scale is none that the host has.
+macro_rules! indexed_template {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($at:ident $(, $arg:ident: $type:ty)*) [$($before:tt)*] [$($after:tt)*]
+    )*) => {
+        $($(#[$doc])*
+        #[inline(never)]
+        pub fn $name(&mut self, $at: Indexed $(, $arg: $type)*) {
+            let Indexed { base, index, scale, offset } = $at;
+            base.touch(&mut self.held);
+            index.touch(&mut self.held);
+            $($arg.touch(&mut self.held);)*
+            let ops = &mut self.code;
+            match (scale, offset) {
+                (1, 0) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index)] $($after)*),
+                (2, 0) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) * 2] $($after)*),
+                (4, 0) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) * 4] $($after)*),
+                (8, 0) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) * 8] $($after)*),
+                (1, _) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) + offset] $($after)*),
+                (2, _) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) * 2 + offset] $($after)*),
+                (4, _) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) * 4 + offset] $($after)*),
+                (8, _) => dynasm!(ops ; .arch x64 ; $($before)* [Rq(base) + Rq(index) * 8 + offset] $($after)*),
+                other => unreachable!("the host has no scale and offset {other:?}"),
+            }
+        })*
+    };
 }
 
 impl From<Reg> for u8 {
@@ -246,39 +310,23 @@ impl Asm {
         /// 64-bit constant.
         mov_imm64(to: Reg, value: i64) [mov Rq(to), QWORD value]
         /// 64-bit load.
-        load(to: Reg, base: Reg, offset: i32) [mov Rq(to), [Rq(base) + offset]]
+        load(to: Reg, base: Reg, offset: i32) [mov Rq(to), ] (base + offset) []
         /// 32-bit load, zero-extended.
-        load32(to: Reg, base: Reg, offset: i32) [mov Rd(to), [Rq(base) + offset]]
+        load32(to: Reg, base: Reg, offset: i32) [mov Rd(to), ] (base + offset) []
         /// 32-bit load, sign-extended.
-        load32_signed(to: Reg, base: Reg, offset: i32) [movsxd Rq(to), DWORD [Rq(base) + offset]]
-        /// 16-bit load, zero-extended.
-        load16(to: Reg, base: Reg, offset: i32) [movzx Rd(to), WORD [Rq(base) + offset]]
-        /// 16-bit load, sign-extended.
-        load16_signed(to: Reg, base: Reg, offset: i32) [movsx Rq(to), WORD [Rq(base) + offset]]
-        /// 8-bit load, zero-extended.
-        load8(to: Reg, base: Reg, offset: i32) [movzx Rd(to), BYTE [Rq(base) + offset]]
-        /// 8-bit load, sign-extended.
-        load8_signed(to: Reg, base: Reg, offset: i32) [movsx Rq(to), BYTE [Rq(base) + offset]]
-        /// 64-bit big-endian load.
-        load_swapped(to: Reg, base: Reg, offset: i32) [movbe Rq(to), [Rq(base) + offset]]
-        /// 32-bit big-endian load, zero-extended.
-        load32_swapped(to: Reg, base: Reg, offset: i32) [movbe Rd(to), [Rq(base) + offset]]
+        load32_signed(to: Reg, base: Reg, offset: i32) [movsxd Rq(to), DWORD ] (base + offset) []
         /// 64-bit store.
-        store(base: Reg, offset: i32, from: Reg) [mov [Rq(base) + offset], Rq(from)]
+        store(base: Reg, offset: i32, from: Reg) [mov ] (base + offset) [, Rq(from)]
         /// 32-bit store.
-        store32(base: Reg, offset: i32, from: Reg) [mov [Rq(base) + offset], Rd(from)]
-        /// 16-bit store.
-        store16(base: Reg, offset: i32, from: Reg) [mov [Rq(base) + offset], Rw(from)]
-        /// 8-bit store.
-        store8(base: Reg, offset: i32, from: Reg) [mov [Rq(base) + offset], Rb(from)]
+        store32(base: Reg, offset: i32, from: Reg) [mov ] (base + offset) [, Rd(from)]
         /// 64-bit store of a sign-extended constant.
-        store_imm(base: Reg, offset: i32, value: i32) [mov QWORD [Rq(base) + offset], value]
+        store_imm(base: Reg, offset: i32, value: i32) [mov QWORD ] (base + offset) [, value]
         /// 32-bit store of a constant.
-        store32_imm(base: Reg, offset: i32, value: i32) [mov DWORD [Rq(base) + offset], value]
+        store32_imm(base: Reg, offset: i32, value: i32) [mov DWORD ] (base + offset) [, value]
         /// Address of base plus offset.
-        lea(to: Reg, base: Reg, offset: i32) [lea Rq(to), [Rq(base) + offset]]
+        lea(to: Reg, base: Reg, offset: i32) [lea Rq(to), ] (base + offset) []
         /// 32-bit address of base plus offset.
-        lea32(to: Reg, base: Reg, offset: i32) [lea Rd(to), [Rq(base) + offset]]
+        lea32(to: Reg, base: Reg, offset: i32) [lea Rd(to), ] (base + offset) []
         /// Address of the sum of two registers.
         lea_sum(to: Reg, base: Reg, index: Reg) [lea Rq(to), [Rq(base) + Rq(index)]]
         /// 32-bit sum of two registers.
@@ -298,23 +346,21 @@ impl Asm {
         /// 32-bit test with a constant.
         test32_imm(a: Reg, value: i32) [test Rd(a), value]
         /// 32-bit test of memory with a constant.
-        test32_memory_imm(base: Reg, offset: i32, value: i32) [test DWORD [Rq(base) + offset], value]
+        test32_memory_imm(base: Reg, offset: i32, value: i32) [test DWORD ] (base + offset) [, value]
         /// 32-bit comparison of memory with a constant.
-        cmp32_memory_imm(base: Reg, offset: i32, value: i32) [cmp DWORD [Rq(base) + offset], value]
+        cmp32_memory_imm(base: Reg, offset: i32, value: i32) [cmp DWORD ] (base + offset) [, value]
         /// 64-bit comparison of memory with a constant.
-        cmp_memory_imm(base: Reg, offset: i32, value: i32) [cmp QWORD [Rq(base) + offset], value]
+        cmp_memory_imm(base: Reg, offset: i32, value: i32) [cmp QWORD ] (base + offset) [, value]
         /// 64-bit comparison with indexed memory.
         cmp_indexed(a: Reg, base: Reg, index: Reg, offset: i32) [cmp Rq(a), [Rq(base) + Rq(index) + offset]]
-        /// 64-bit sum with indexed memory.
-        add_indexed(a: Reg, base: Reg, index: Reg, offset: i32) [add Rq(a), [Rq(base) + Rq(index) + offset]]
         /// Subtracts a constant from 64 bits of memory.
-        sub_memory_imm(base: Reg, offset: i32, value: i32) [sub QWORD [Rq(base) + offset], value]
+        sub_memory_imm(base: Reg, offset: i32, value: i32) [sub QWORD ] (base + offset) [, value]
         /// Adds a constant to 64 bits of memory.
-        add_memory_imm(base: Reg, offset: i32, value: i32) [add QWORD [Rq(base) + offset], value]
+        add_memory_imm(base: Reg, offset: i32, value: i32) [add QWORD ] (base + offset) [, value]
         /// 32-bit or with memory.
-        or32_memory(base: Reg, offset: i32, from: Reg) [or [Rq(base) + offset], Rd(from)]
+        or32_memory(base: Reg, offset: i32, from: Reg) [or ] (base + offset) [, Rd(from)]
         /// 32-bit and with a constant in memory.
-        and32_memory_imm(base: Reg, offset: i32, value: i32) [and DWORD [Rq(base) + offset], value]
+        and32_memory_imm(base: Reg, offset: i32, value: i32) [and DWORD ] (base + offset) [, value]
         /// 32-bit and with a constant.
         and32_imm(a: Reg, value: i32) [and Rd(a), value]
         /// All bits inverted.
@@ -324,7 +370,7 @@ impl Asm {
         /// Low half of the product.
         imul(a: Reg, b: Reg) [imul Rq(a), Rq(b)]
         /// Low half of the product with memory.
-        imul_memory(a: Reg, base: Reg, offset: i32) [imul Rq(a), [Rq(base) + offset]]
+        imul_memory(a: Reg, base: Reg, offset: i32) [imul Rq(a), ] (base + offset) []
         /// rdx:rax = rax times register, signed.
         imul_wide(a: Reg) [imul Rq(a)]
         /// rdx:rax = rax times register, unsigned.
@@ -348,13 +394,13 @@ impl Asm {
         /// Jumps to a label.
         jump(to: Label) [jmp =>to]
         /// Jumps to the address in memory.
-        jump_memory(base: Reg, offset: i32) [jmp QWORD [Rq(base) + offset]]
+        jump_memory(base: Reg, offset: i32) [jmp QWORD ] (base + offset) []
         /// Jumps to the address in a register.
         jump_register(to: Reg) [jmp Rq(to)]
         /// Calls a label.
         call(to: Label) [call =>to]
         /// Calls the address in memory.
-        call_memory(base: Reg, offset: i32) [call QWORD [Rq(base) + offset]]
+        call_memory(base: Reg, offset: i32) [call QWORD ] (base + offset) []
         /// Pushes a register.
         push(a: Reg) [push Rq(a)]
         /// Pops a register.
@@ -371,17 +417,17 @@ impl Asm {
         /// As [`Asm::compare_exchange`], for 32 bits and eax.
         compare_exchange32(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rd(from)]
         /// Loads MXCSR.
-        ldmxcsr(base: Reg, offset: i32) [ldmxcsr [Rq(base) + offset]]
+        ldmxcsr(base: Reg, offset: i32) [ldmxcsr ] (base + offset) []
         /// Stores MXCSR.
-        stmxcsr(base: Reg, offset: i32) [stmxcsr [Rq(base) + offset]]
+        stmxcsr(base: Reg, offset: i32) [stmxcsr ] (base + offset) []
         /// Loads a double.
-        movsd_load(to: Xmm, base: Reg, offset: i32) [movsd Rx(to), [Rq(base) + offset]]
+        movsd_load(to: Xmm, base: Reg, offset: i32) [movsd Rx(to), ] (base + offset) []
         /// Stores a double.
-        movsd_store(base: Reg, offset: i32, from: Xmm) [movsd [Rq(base) + offset], Rx(from)]
+        movsd_store(base: Reg, offset: i32, from: Xmm) [movsd ] (base + offset) [, Rx(from)]
         /// Loads a single.
-        movss_load(to: Xmm, base: Reg, offset: i32) [movss Rx(to), [Rq(base) + offset]]
+        movss_load(to: Xmm, base: Reg, offset: i32) [movss Rx(to), ] (base + offset) []
         /// Stores a single.
-        movss_store(base: Reg, offset: i32, from: Xmm) [movss [Rq(base) + offset], Rx(from)]
+        movss_store(base: Reg, offset: i32, from: Xmm) [movss ] (base + offset) [, Rx(from)]
         /// Compares doubles without signalling.
         ucomisd(a: Xmm, b: Xmm) [ucomisd Rx(a), Rx(b)]
         /// Compares singles without signalling.
@@ -391,13 +437,13 @@ impl Asm {
         /// Double to single.
         cvtsd2ss(to: Xmm, from: Xmm) [cvtsd2ss Rx(to), Rx(from)]
         /// 32-bit integer in memory to double.
-        cvtsi2sd32(to: Xmm, base: Reg, offset: i32) [cvtsi2sd Rx(to), DWORD [Rq(base) + offset]]
+        cvtsi2sd32(to: Xmm, base: Reg, offset: i32) [cvtsi2sd Rx(to), DWORD ] (base + offset) []
         /// 64-bit integer in memory to double.
-        cvtsi2sd64(to: Xmm, base: Reg, offset: i32) [cvtsi2sd Rx(to), QWORD [Rq(base) + offset]]
+        cvtsi2sd64(to: Xmm, base: Reg, offset: i32) [cvtsi2sd Rx(to), QWORD ] (base + offset) []
         /// 32-bit integer in memory to single.
-        cvtsi2ss32(to: Xmm, base: Reg, offset: i32) [cvtsi2ss Rx(to), DWORD [Rq(base) + offset]]
+        cvtsi2ss32(to: Xmm, base: Reg, offset: i32) [cvtsi2ss Rx(to), DWORD ] (base + offset) []
         /// 64-bit integer in memory to single.
-        cvtsi2ss64(to: Xmm, base: Reg, offset: i32) [cvtsi2ss Rx(to), QWORD [Rq(base) + offset]]
+        cvtsi2ss64(to: Xmm, base: Reg, offset: i32) [cvtsi2ss Rx(to), QWORD ] (base + offset) []
         /// Double to 64-bit integer by the current rounding.
         cvtsd2si(to: Reg, from: Xmm) [cvtsd2si Rq(to), Rx(from)]
         /// Double to 64-bit integer towards zero.
@@ -416,6 +462,8 @@ impl Asm {
         cvttss2si32(to: Reg, from: Xmm) [cvttss2si Rd(to), Rx(from)]
         /// Clears a vector register.
         xorps(a: Xmm, b: Xmm) [xorps Rx(a), Rx(b)]
+        /// 32-bit rotation right by a constant, which changes no flags.
+        rotate32_into(to: Reg, from: Reg, amount: i8) [rorx Rd(to), Rd(from), amount]
         /// 32-bit shift left by a constant.
         shl32_imm(a: Reg, amount: i8) [shl Rd(a), amount]
         /// 32-bit logical shift right by a constant.
@@ -445,12 +493,12 @@ impl Asm {
         base.touch(&mut self.held);
         let ops = &mut self.code;
         match op {
-            Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), [Rq(base) + offset]),
-            Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), [Rq(base) + offset]),
-            Alu::And => dynasm!(ops ; .arch x64 ; and Rq(to), [Rq(base) + offset]),
-            Alu::Or => dynasm!(ops ; .arch x64 ; or Rq(to), [Rq(base) + offset]),
-            Alu::Xor => dynasm!(ops ; .arch x64 ; xor Rq(to), [Rq(base) + offset]),
-            Alu::Cmp => dynasm!(ops ; .arch x64 ; cmp Rq(to), [Rq(base) + offset]),
+            Alu::Add => template!(@body ops [add Rq(to),] (base + offset) []),
+            Alu::Sub => template!(@body ops [sub Rq(to),] (base + offset) []),
+            Alu::And => template!(@body ops [and Rq(to),] (base + offset) []),
+            Alu::Or => template!(@body ops [or Rq(to),] (base + offset) []),
+            Alu::Xor => template!(@body ops [xor Rq(to),] (base + offset) []),
+            Alu::Cmp => template!(@body ops [cmp Rq(to),] (base + offset) []),
         }
     }
 
@@ -460,11 +508,12 @@ impl Asm {
         to.touch(&mut self.held);
         let ops = &mut self.code;
         match op {
-            Alu::Add => dynasm!(ops ; .arch x64 ; add Rq(to), value),
-            Alu::Sub => dynasm!(ops ; .arch x64 ; sub Rq(to), value),
-            Alu::And => dynasm!(ops ; .arch x64 ; and Rq(to), value),
-            Alu::Or => dynasm!(ops ; .arch x64 ; or Rq(to), value),
-            Alu::Xor => dynasm!(ops ; .arch x64 ; xor Rq(to), value),
+            Alu::Add => template!(@imm ops [add Rq(to)] value),
+            Alu::Sub => template!(@imm ops [sub Rq(to)] value),
+            Alu::And => template!(@imm ops [and Rq(to)] value),
+            Alu::Or => template!(@imm ops [or Rq(to)] value),
+            Alu::Xor => template!(@imm ops [xor Rq(to)] value),
+            // The assembler library knows no short form of this one.
             Alu::Cmp => dynasm!(ops ; .arch x64 ; cmp Rq(to), value),
         }
     }
@@ -524,22 +573,35 @@ impl Asm {
         }
     }
 
-    /// Address of base plus index times scale plus offset.
-    ///
-    /// # Panics
-    /// Panics if the scale is none of 1, 2, 4 and 8.
-    #[inline(never)]
-    pub fn lea_scaled(&mut self, to: Reg, base: Reg, index: Reg, scale: u64, offset: i32) {
-        to.touch(&mut self.held);
-        index.touch(&mut self.held);
-        let ops = &mut self.code;
-        match scale {
-            1 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) + offset]),
-            2 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 2 + offset]),
-            4 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 4 + offset]),
-            8 => dynasm!(ops ; .arch x64 ; lea Rq(to), [Rq(base) + Rq(index) * 8 + offset]),
-            other => unreachable!("the host has no scale {other}"),
-        }
+    indexed_template! {
+        /// Address.
+        lea_indexed(at, to: Reg) [lea Rq(to),] []
+        /// 8-bit read, zero-extended.
+        read8(at, to: Reg) [movzx Rd(to), BYTE] []
+        /// 8-bit read, sign-extended.
+        read8_signed(at, to: Reg) [movsx Rq(to), BYTE] []
+        /// 16-bit read, zero-extended.
+        read16(at, to: Reg) [movzx Rd(to), WORD] []
+        /// 16-bit read, sign-extended.
+        read16_signed(at, to: Reg) [movsx Rq(to), WORD] []
+        /// 32-bit read, zero-extended.
+        read32(at, to: Reg) [mov Rd(to),] []
+        /// 32-bit read, sign-extended.
+        read32_signed(at, to: Reg) [movsxd Rq(to), DWORD] []
+        /// 32-bit big-endian read, zero-extended.
+        read32_swapped(at, to: Reg) [movbe Rd(to),] []
+        /// 64-bit read.
+        read64(at, to: Reg) [mov Rq(to),] []
+        /// 64-bit big-endian read.
+        read64_swapped(at, to: Reg) [movbe Rq(to),] []
+        /// 8-bit write.
+        write8(at, from: Reg) [mov] [, Rb(from)]
+        /// 16-bit write.
+        write16(at, from: Reg) [mov] [, Rw(from)]
+        /// 32-bit write.
+        write32(at, from: Reg) [mov] [, Rd(from)]
+        /// 64-bit write.
+        write64(at, from: Reg) [mov] [, Rq(from)]
     }
 
     /// Scalar arithmetic on a vector register and memory.
@@ -547,16 +609,16 @@ impl Asm {
     pub fn sse(&mut self, op: Sse, double: bool, a: Xmm, base: Reg, offset: i32) {
         let ops = &mut self.code;
         match (op, double) {
-            (Sse::Add, true) => dynasm!(ops ; .arch x64 ; addsd Rx(a), [Rq(base) + offset]),
-            (Sse::Add, false) => dynasm!(ops ; .arch x64 ; addss Rx(a), [Rq(base) + offset]),
-            (Sse::Sub, true) => dynasm!(ops ; .arch x64 ; subsd Rx(a), [Rq(base) + offset]),
-            (Sse::Sub, false) => dynasm!(ops ; .arch x64 ; subss Rx(a), [Rq(base) + offset]),
-            (Sse::Mul, true) => dynasm!(ops ; .arch x64 ; mulsd Rx(a), [Rq(base) + offset]),
-            (Sse::Mul, false) => dynasm!(ops ; .arch x64 ; mulss Rx(a), [Rq(base) + offset]),
-            (Sse::Div, true) => dynasm!(ops ; .arch x64 ; divsd Rx(a), [Rq(base) + offset]),
-            (Sse::Div, false) => dynasm!(ops ; .arch x64 ; divss Rx(a), [Rq(base) + offset]),
-            (Sse::Sqrt, true) => dynasm!(ops ; .arch x64 ; sqrtsd Rx(a), [Rq(base) + offset]),
-            (Sse::Sqrt, false) => dynasm!(ops ; .arch x64 ; sqrtss Rx(a), [Rq(base) + offset]),
+            (Sse::Add, true) => template!(@body ops [addsd Rx(a),] (base + offset) []),
+            (Sse::Add, false) => template!(@body ops [addss Rx(a),] (base + offset) []),
+            (Sse::Sub, true) => template!(@body ops [subsd Rx(a),] (base + offset) []),
+            (Sse::Sub, false) => template!(@body ops [subss Rx(a),] (base + offset) []),
+            (Sse::Mul, true) => template!(@body ops [mulsd Rx(a),] (base + offset) []),
+            (Sse::Mul, false) => template!(@body ops [mulss Rx(a),] (base + offset) []),
+            (Sse::Div, true) => template!(@body ops [divsd Rx(a),] (base + offset) []),
+            (Sse::Div, false) => template!(@body ops [divss Rx(a),] (base + offset) []),
+            (Sse::Sqrt, true) => template!(@body ops [sqrtsd Rx(a),] (base + offset) []),
+            (Sse::Sqrt, false) => template!(@body ops [sqrtss Rx(a),] (base + offset) []),
         }
     }
 

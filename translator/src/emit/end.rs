@@ -66,32 +66,53 @@ impl Emitter<'_> {
         match self.ir.terminal {
             Terminal::Stop => self.asm.trap(),
             Terminal::Jump(exit) => self.exit(exit),
-            Terminal::Branch { condition, taken, otherwise, only_taken } => {
-                self.branch(condition, taken, otherwise, only_taken);
+            Terminal::Branch { condition, taken, otherwise, late_slot, is_likely } => {
+                if late_slot.index() < self.ir.nodes.len() {
+                    self.branch_before_slot(condition, [taken, otherwise], late_slot, is_likely);
+                } else {
+                    self.branch(condition, taken, otherwise);
+                }
             }
         }
     }
 
-    fn branch(&mut self, condition: Value, taken: Exit, otherwise: Exit, only_taken: Value) {
+    fn branch(&mut self, condition: Value, taken: Exit, otherwise: Exit) {
         let cond = self.flags(condition);
-        let slot_is_conditional = only_taken.index() < self.ir.nodes.len();
-        if slot_is_conditional || self.goes_back(taken) || !self.is_linkable(taken) {
+        if self.goes_back(taken) || !self.is_linkable(taken) {
             let not_taken = self.asm.label();
             self.asm.jump_if(cond.negate(), not_taken);
-            if slot_is_conditional {
-                self.nodes(only_taken.index(), self.ir.nodes.len());
-                self.mark(Part::End);
-            }
             self.exit(taken);
             self.asm.bind(not_taken);
         } else {
             let displacement = self.asm.patchable_jump_if(cond);
             self.add_link(displacement, taken);
         }
-        if slot_is_conditional {
-            self.refund_slot();
-        }
         self.exit(otherwise);
+    }
+
+    /// A branch whose slot runs after its condition was looked at: on the way to the first exit, and, if
+    /// the branch is no likely one, once more on the way to the second.
+    fn branch_before_slot(&mut self, condition: Value, exits: [Exit; 2], slot: Value, is_likely: bool) {
+        let cond = self.flags(condition);
+        let not_taken = self.asm.label();
+        self.asm.jump_if(cond.negate(), not_taken);
+        self.late_slot(slot);
+        self.exit(exits[0]);
+        self.asm.bind(not_taken);
+        if is_likely {
+            self.refund_slot();
+        } else {
+            self.late_slot(slot);
+        }
+        self.exit(exits[1]);
+    }
+
+    /// The nodes of a slot from `first` on. What an earlier copy of them kept is kept anew.
+    fn late_slot(&mut self, first: Value) {
+        let first = first.index();
+        self.spilled[first..].fill(None);
+        self.nodes(first, self.ir.nodes.len());
+        self.mark(Part::End);
     }
 
     /// A nullified slot was paid for at the entry and did not run.

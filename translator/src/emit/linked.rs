@@ -19,16 +19,17 @@ const LLADDR_SHIFT: i8 = 4;
 impl Emitter<'_> {
     /// Emits a load linked and gives the number of the node after it and its write.
     pub(super) fn load_linked(&mut self, index: usize, access: Access, address: Value) -> usize {
-        self.eval(address, reg::RDX, &[reg::RAX, reg::RCX]);
+        let address = self.address(address);
         let (to, next) = self.destination(index);
         let back = self.asm.label();
-        let slow = self.defer(Slow::LoadLinked { access, to }, Some(back));
-        self.look_up(access.bytes(), offset_of!(SoftTlb, load), slow);
+        let slow = self.defer(Slow::LoadLinked { access, address, to }, Some(back));
+        let at = self.look_up(address, access.bytes(), offset_of!(SoftTlb, load), slow);
         // The link keeps the bytes as they are in memory.
         match access {
-            Access::U64 => self.asm.load(reg::RAX, reg::RDX, 0),
-            _ => self.asm.load32(reg::RAX, reg::RDX, 0),
+            Access::U64 => self.asm.read64(at, reg::RAX),
+            _ => self.asm.read32(at, reg::RAX),
         }
+        self.asm.lea_indexed(at, reg::RDX);
         self.asm.store(CPU, frame::LINK_VALUE, reg::RAX);
         self.asm.alu_memory(Alu::Sub, reg::RDX, CPU, frame::RAM_BASE);
         self.asm.store(CPU, frame::LINK_ADDRESS, reg::RDX);
@@ -42,12 +43,8 @@ impl Emitter<'_> {
 
     /// Puts the register value of the bytes in rax into `to`.
     fn extend_linked(&mut self, access: Access, to: Reg) {
-        let big = self.mode().contains(Mode::BIG_ENDIAN);
-        match access {
-            Access::U64 if big => self.asm.bswap(reg::RAX),
-            Access::U64 => {}
-            _ if big => self.asm.bswap32(reg::RAX),
-            _ => {}
+        if self.mode().contains(Mode::BIG_ENDIAN) {
+            self.swap_bytes(access, reg::RAX);
         }
         match access {
             Access::U64 => self.asm.mov(to, reg::RAX),
@@ -63,14 +60,15 @@ impl Emitter<'_> {
         address: Value,
         value: Value,
     ) -> usize {
-        self.eval(address, reg::RDX, &[reg::RAX, reg::RCX]);
+        let address = self.address(address);
         let (to, next) = self.destination(index);
         let back = self.asm.label();
-        let slow = self.defer(Slow::StoreConditional { access, value, to }, Some(back));
-        self.look_up(access.bytes(), offset_of!(SoftTlb, store), slow);
+        let slow = self.defer(Slow::StoreConditional { access, address, value, to }, Some(back));
+        let at = self.look_up(address, access.bytes(), offset_of!(SoftTlb, store), slow);
+        self.asm.lea_indexed(at, reg::RDX);
         self.move_operand(value, reg::RCX);
         if self.mode().contains(Mode::BIG_ENDIAN) {
-            self.swap_for_store(access);
+            self.swap_bytes(access, reg::RCX);
         }
         self.asm.mov(reg::RAX, reg::RDX);
         self.asm.alu_memory(Alu::Sub, reg::RAX, CPU, frame::RAM_BASE);

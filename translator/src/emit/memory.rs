@@ -3,7 +3,7 @@
 //! The tag comparison covers the whole 64-bit address but the page offset, of which it keeps the bits
 //! below the access's size: so a misaligned, foreign or hostile address never equals a tag.
 
-use super::asm::{Alu, Cond, Label, Reg, Shift, reg};
+use super::asm::{Alu, Cond, Indexed, Label, Reg, Shift, reg};
 use super::frame::{self, CPU, SOFT_TLB};
 use super::value::Operand;
 use super::{Destination, Emitter, Slow};
@@ -19,49 +19,62 @@ const ENTRY_SHIFT: i8 = (12 - size_of::<SoftEntry>().trailing_zeros()) as i8;
 const ENTRY_MASK: i32 = ((SOFT_TLB_ENTRIES - 1) * size_of::<SoftEntry>()) as i32;
 
 impl Emitter<'_> {
-    /// Looks the address in rdx up: goes on with the host address in rdx, or to the slow path with the
-    /// address unchanged. Changes rax and rcx.
-    pub(super) fn look_up(&mut self, bytes: u64, array: usize, slow: Label) {
+    /// The register that `address` is in, if need be after it was computed into rdx. Changes rax and rcx.
+    pub(super) fn address(&mut self, address: Value) -> Reg {
+        match self.operand(address) {
+            Some(Operand::Register(register)) if register != reg::RAX => register,
+            _ => {
+                self.eval(address, reg::RDX, &[reg::RAX, reg::RCX]);
+                reg::RDX
+            }
+        }
+    }
+
+    /// Looks up an address: gives the host's memory, by rcx and the address, or goes to the slow path.
+    /// Changes rax and rcx.
+    pub(super) fn look_up(&mut self, address: Reg, bytes: u64, array: usize, slow: Label) -> Indexed {
         let entry = |field: usize| (array + field) as i32;
-        self.asm.mov32(reg::RAX, reg::RDX);
-        self.asm.shr32_imm(reg::RAX, ENTRY_SHIFT);
+        self.asm.rotate32_into(reg::RAX, address, ENTRY_SHIFT);
         self.asm.and32_imm(reg::RAX, ENTRY_MASK);
-        self.asm.mov(reg::RCX, reg::RDX);
+        self.asm.mov(reg::RCX, address);
         self.asm.alu_imm(Alu::And, reg::RCX, -4096 | (bytes as i32 - 1));
         self.asm.cmp_indexed(reg::RCX, SOFT_TLB, reg::RAX, entry(offset_of!(SoftEntry, tag)));
         self.asm.jump_if(Cond::NotEqual, slow);
-        self.asm.add_indexed(reg::RDX, SOFT_TLB, reg::RAX, entry(offset_of!(SoftEntry, addend)));
+        let addend = entry(offset_of!(SoftEntry, addend));
+        let at = Indexed { base: SOFT_TLB, index: reg::RAX, scale: 1, offset: addend };
+        self.asm.read64(at, reg::RCX);
+        Indexed::sum(reg::RCX, address)
     }
 
     /// As [`Emitter::look_up`], for an address that should lie in `window`. The offset in the window is
     /// rotated so that the bits that an aligned address does not have come out on top: one comparison
     /// finds what lies outside and what is misaligned.
-    fn go_by_window(&mut self, bytes: u64, window: Window, slow: Label) {
+    fn go_by_window(&mut self, address: Reg, bytes: u64, window: Window, slow: Label) -> Indexed {
         let size_bits = bytes.trailing_zeros() as i8;
         self.move_constant(window.base().wrapping_neg(), reg::RAX);
-        self.asm.alu(Alu::Add, reg::RAX, reg::RDX);
+        self.asm.alu(Alu::Add, reg::RAX, address);
         if size_bits > 0 {
             self.asm.shift_imm(Shift::RotateRight, true, reg::RAX, size_bits);
         }
         self.asm.alu_imm(Alu::Cmp, reg::RAX, window.size() >> size_bits);
         self.asm.jump_if(Cond::AboveEqual, slow);
         self.asm.load(reg::RCX, CPU, frame::RAM_BASE);
-        self.asm.lea_scaled(reg::RDX, reg::RCX, reg::RAX, bytes, window.physical());
+        Indexed { base: reg::RCX, index: reg::RAX, scale: bytes, offset: window.physical() }
     }
 
     /// Emits a load and gives the number of the node after it and its write.
     pub(super) fn load(&mut self, index: usize, access: Access, address: Value, route: Route) -> usize {
-        self.eval(address, reg::RDX, &[reg::RAX, reg::RCX]);
+        let address = self.address(address);
         let (to, next) = self.destination(index);
         let back = self.asm.label();
-        let slow = self.defer(Slow::Load { access, route, to }, Some(back));
-        match route {
-            Route::Soft => self.look_up(access.bytes(), offset_of!(SoftTlb, load), slow),
-            Route::ForStore => self.look_up(access.bytes(), offset_of!(SoftTlb, store), slow),
-            Route::Window(window) => self.go_by_window(access.bytes(), window, slow),
-        }
+        let slow = self.defer(Slow::Load { access, address, route, to }, Some(back));
+        let at = match route {
+            Route::Soft => self.look_up(address, access.bytes(), offset_of!(SoftTlb, load), slow),
+            Route::ForStore => self.look_up(address, access.bytes(), offset_of!(SoftTlb, store), slow),
+            Route::Window(window) => self.go_by_window(address, access.bytes(), window, slow),
+        };
         let register = to.register();
-        self.read(access, register);
+        self.read(access, at, register);
         self.end_access(register, to, back);
         next
     }
@@ -78,39 +91,39 @@ impl Emitter<'_> {
         }
     }
 
-    /// Reads host memory at rdx and extends as the access says.
-    fn read(&mut self, access: Access, to: Reg) {
+    /// Reads host memory and extends as the access says.
+    fn read(&mut self, access: Access, at: Indexed, to: Reg) {
         if self.mode().contains(Mode::BIG_ENDIAN) {
-            return self.read_swapped(access, to);
+            return self.read_swapped(access, at, to);
         }
         match access {
-            Access::U8 => self.asm.load8(to, reg::RDX, 0),
-            Access::I8 => self.asm.load8_signed(to, reg::RDX, 0),
-            Access::U16 => self.asm.load16(to, reg::RDX, 0),
-            Access::I16 => self.asm.load16_signed(to, reg::RDX, 0),
-            Access::U32 => self.asm.load32(to, reg::RDX, 0),
-            Access::I32 => self.asm.load32_signed(to, reg::RDX, 0),
-            Access::U64 => self.asm.load(to, reg::RDX, 0),
+            Access::U8 => self.asm.read8(at, to),
+            Access::I8 => self.asm.read8_signed(at, to),
+            Access::U16 => self.asm.read16(at, to),
+            Access::I16 => self.asm.read16_signed(at, to),
+            Access::U32 => self.asm.read32(at, to),
+            Access::I32 => self.asm.read32_signed(at, to),
+            Access::U64 => self.asm.read64(at, to),
         }
     }
 
-    fn read_swapped(&mut self, access: Access, to: Reg) {
+    fn read_swapped(&mut self, access: Access, at: Indexed, to: Reg) {
         match access {
-            Access::U8 => self.asm.load8(to, reg::RDX, 0),
-            Access::I8 => self.asm.load8_signed(to, reg::RDX, 0),
+            Access::U8 => self.asm.read8(at, to),
+            Access::I8 => self.asm.read8_signed(at, to),
             Access::U16 | Access::I16 => {
-                self.asm.load16(to, reg::RDX, 0);
+                self.asm.read16(at, to);
                 self.asm.swap16(to);
                 if access == Access::I16 {
                     self.asm.movsx16(to, to);
                 }
             }
-            Access::U32 => self.asm.load32_swapped(to, reg::RDX, 0),
+            Access::U32 => self.asm.read32_swapped(at, to),
             Access::I32 => {
-                self.asm.load32_swapped(to, reg::RDX, 0);
+                self.asm.read32_swapped(at, to);
                 self.asm.movsxd(to, to);
             }
-            Access::U64 => self.asm.load_swapped(to, reg::RDX, 0),
+            Access::U64 => self.asm.read64_swapped(at, to),
         }
     }
 
@@ -119,36 +132,36 @@ impl Emitter<'_> {
         if self.operand(value).is_none() {
             self.spill(value);
         }
-        self.eval(address, reg::RDX, &[reg::RAX, reg::RCX]);
+        let address = self.address(address);
         let back = self.asm.label();
-        let slow = self.defer(Slow::Store { access, value }, Some(back));
-        self.look_up(access.bytes(), offset_of!(SoftTlb, store), slow);
+        let slow = self.defer(Slow::Store { access, address, value }, Some(back));
+        let at = self.look_up(address, access.bytes(), offset_of!(SoftTlb, store), slow);
         let big = self.mode().contains(Mode::BIG_ENDIAN) && access.bytes() > 1;
         let from = match self.operand(value) {
             Some(Operand::Register(from)) if !big => from,
             _ => {
-                self.move_operand(value, reg::RCX);
-                reg::RCX
+                self.move_operand(value, reg::RAX);
+                reg::RAX
             }
         };
         if big {
-            self.swap_for_store(access);
+            self.swap_bytes(access, from);
         }
         match access.bytes() {
-            1 => self.asm.store8(reg::RDX, 0, from),
-            2 => self.asm.store16(reg::RDX, 0, from),
-            4 => self.asm.store32(reg::RDX, 0, from),
-            _ => self.asm.store(reg::RDX, 0, from),
+            1 => self.asm.write8(at, from),
+            2 => self.asm.write16(at, from),
+            4 => self.asm.write32(at, from),
+            _ => self.asm.write64(at, from),
         }
         self.asm.bind(back);
     }
 
-    /// Swaps the bytes of the value in rcx that is about to be stored.
-    pub(super) fn swap_for_store(&mut self, access: Access) {
+    /// Swaps the bytes of a value of two bytes or more.
+    pub(super) fn swap_bytes(&mut self, access: Access, value: Reg) {
         match access.bytes() {
-            2 => self.asm.swap16(reg::RCX),
-            4 => self.asm.bswap32(reg::RCX),
-            _ => self.asm.bswap(reg::RCX),
+            2 => self.asm.swap16(value),
+            4 => self.asm.bswap32(value),
+            _ => self.asm.bswap(value),
         }
     }
 

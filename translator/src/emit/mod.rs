@@ -66,14 +66,14 @@ impl Place {
 /// What a slow path does before it goes back.
 #[derive(Clone, Copy, Debug)]
 enum Slow {
-    /// A load whose address is in rdx; the result goes to `home`, or to a spill slot.
-    Load { access: Access, route: Route, to: Destination },
-    /// A store whose address is in rdx.
-    Store { access: Access, value: Value },
-    /// A load linked, likewise.
-    LoadLinked { access: Access, to: Destination },
-    /// A store conditional whose address is in rdx; the outcome goes to `to`.
-    StoreConditional { access: Access, value: Value, to: Destination },
+    /// A load.
+    Load { access: Access, address: Reg, route: Route, to: Destination },
+    /// A store.
+    Store { access: Access, address: Reg, value: Value },
+    /// A load linked.
+    LoadLinked { access: Access, address: Reg, to: Destination },
+    /// A store conditional, whose outcome goes to `to`.
+    StoreConditional { access: Access, address: Reg, value: Value, to: Destination },
     /// Raise an exception.
     Raise(Raise),
     /// A floating-point instruction by the exact rules.
@@ -198,10 +198,10 @@ impl Emitter<'_> {
         self.parts.push((self.asm.offset(), part));
     }
 
-    /// The nodes before those that run only on a taken likely branch.
+    /// The nodes before those of a late slot.
     fn straight_end(&self) -> usize {
         match self.ir.terminal {
-            Terminal::Branch { only_taken, .. } => only_taken.index(),
+            Terminal::Branch { late_slot, .. } => late_slot.index(),
             _ => self.ir.nodes.len(),
         }
     }
@@ -381,8 +381,8 @@ impl Emitter<'_> {
 
     fn slow_path(&mut self, Deferred { slow, place, .. }: Deferred) {
         match slow {
-            Slow::Load { access, route, to } => {
-                self.asm.mov(reg::RAX, reg::RDX);
+            Slow::Load { access, address, route, to } => {
+                self.asm.mov(reg::RAX, address);
                 let (stub, guarded) = match route {
                     Route::Soft => (Stub::Load, 0),
                     Route::ForStore => (Stub::LoadForStore, 0),
@@ -391,18 +391,18 @@ impl Emitter<'_> {
                 self.call_stub(stub, access as u32 | guarded, place);
                 self.deliver(reg::RAX, to);
             }
-            Slow::Store { access, value } => {
-                self.asm.mov(reg::RAX, reg::RDX);
+            Slow::Store { access, address, value } => {
+                self.asm.mov(reg::RAX, address);
                 self.move_operand(value, reg::RDX);
                 self.call_stub(Stub::Store, access as u32, place);
             }
-            Slow::LoadLinked { access, to } => {
-                self.asm.mov(reg::RAX, reg::RDX);
+            Slow::LoadLinked { access, address, to } => {
+                self.asm.mov(reg::RAX, address);
                 self.call_stub(Stub::LoadLinked, access as u32, place);
                 self.deliver(reg::RAX, to);
             }
-            Slow::StoreConditional { access, value, to } => {
-                self.asm.mov(reg::RAX, reg::RDX);
+            Slow::StoreConditional { access, address, value, to } => {
+                self.asm.mov(reg::RAX, address);
                 self.move_operand(value, reg::RDX);
                 self.call_stub(Stub::StoreConditional, access as u32, place);
                 self.deliver(reg::RAX, to);

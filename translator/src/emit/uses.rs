@@ -17,7 +17,11 @@ impl Uses {
         let mut last = vec![0usize; length];
         for value in terminal_values(ir.terminal) {
             counts[value.index()] = counts[value.index()].saturating_add(1);
-            last[value.index()] = length;
+            last[value.index()] = match ir.terminal {
+                // The condition is looked at before a late slot; the exits of a branch have no values.
+                Terminal::Branch { late_slot, .. } => late_slot.index(),
+                _ => length,
+            };
         }
         for (index, node) in ir.nodes.iter().enumerate().rev() {
             // A pure node is computed where it is used, so what it reads is read then.

@@ -81,7 +81,8 @@ impl Builder {
     }
 
     /// A branch and its slot. Condition and target are read after the slot where the slot does not
-    /// change them, because a comparison then fuses with its jump; otherwise they are kept.
+    /// change them, because a comparison then fuses with its jump. A slot that does, and only computes,
+    /// runs after the comparison, on either way; otherwise condition and target are kept.
     fn branch(&mut self, branch: &Step, slot: &Step, first: u64, index: usize) -> Terminal {
         let Some(insn) = branch.insn else { return Terminal::Stop };
         self.begin(first, index, false);
@@ -112,12 +113,13 @@ impl Builder {
                 Terminal::Jump(taken)
             }
             (Some(condition), _) => {
-                let condition = keep(self, condition);
+                let is_late = likely || unsafe_to_wait && slot_only_computes(slot);
+                let condition = if is_late { condition } else { keep(self, condition) };
                 let before_slot = Value(self.nodes.len() as u16);
                 self.slot(slot, first, index + 1);
                 let end = Value(self.nodes.len() as u16);
-                let only_taken = if likely { before_slot } else { end };
-                Terminal::Branch { condition, taken, otherwise, only_taken }
+                let late_slot = if is_late { before_slot } else { end };
+                Terminal::Branch { condition, taken, otherwise, late_slot, is_likely: likely }
             }
         }
     }
@@ -158,6 +160,17 @@ impl Builder {
             _ => None,
         }
     }
+}
+
+/// Whether all that `slot` does is to compute values of registers.
+fn slot_only_computes(slot: &Step) -> bool {
+    const MORE: Classes = Classes::SENSITIVE
+        .union(Classes::LOAD)
+        .union(Classes::STORE)
+        .union(Classes::TRAP)
+        .union(Classes::OVERFLOW)
+        .union(Classes::FPU);
+    slot.is_kept() && slot.insn.is_some_and(|insn| !insn.classes().intersects(MORE))
 }
 
 /// Whether `slot` may change what `branch` reads, or does something whose outcome the branch must not

@@ -154,8 +154,7 @@ pub enum Exit {
 pub enum Terminal {
     /// Goes to one place.
     Jump(Exit),
-    /// Goes to the first place if the value is not zero, else to the second. `likely` is the number
-    /// of nodes that run only on the way to the first: the nullified slot of a likely branch.
+    /// Goes to the first place if the value is not zero, else to the second.
     Branch {
         /// The condition.
         condition: Value,
@@ -163,8 +162,11 @@ pub enum Terminal {
         taken: Exit,
         /// Where it goes otherwise.
         otherwise: Exit,
-        /// The first node that runs only if the branch is taken; the end if there is none.
-        only_taken: Value,
+        /// The first node of a delay slot that runs after the condition was looked at; the end if the
+        /// slot came before.
+        late_slot: Value,
+        /// Whether the late slot runs only if the branch is taken.
+        is_likely: bool,
     },
     /// The last step never goes on.
     Stop,

@@ -65,6 +65,13 @@ pub fn print_word(word: u32, pc: u64, names: Names) -> String {
     insn.map_or_else(|| format!(".word {word:#010x}"), |insn| print(insn, pc, names))
 }
 
+/// The code of `insn` if it calls the hypervisor: what [`Stub::Hypercall`](crate::stub::Stub::Hypercall) is
+/// given.
+pub fn hypercall_code(insn: Insn) -> Option<u32> {
+    let slot = insn.op.row().operands().first()?;
+    (slot.kind == Operand::CodeHypcall).then(|| slot.get(insn.word, 0).first as u32)
+}
+
 /// Whether every operand has a value that may be written: a bit field can be encoded as if it ended
 /// before it begins.
 fn is_writable(insn: Insn, pc: u64) -> bool {

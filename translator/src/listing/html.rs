@@ -71,7 +71,7 @@ fn node(index: usize, listing: &Listing, cell: Cell) -> String {
     let sizes = listing.sizes;
     let size =
         format!("{} guest, {} host instructions", sizes.guest_instructions, sizes.straight_instructions);
-    let runs = listing.facts.as_ref().map(|facts| format!("entered {} times", facts.executions));
+    let runs = listing.runs.map(|runs| format!("entered {} times", runs.executions));
     let mut text = String::new();
     for (line, words) in [short, size, runs.unwrap_or_default()].into_iter().enumerate() {
         let (x, y) = (x + 10, y + 20 + 17 * line);
@@ -86,6 +86,10 @@ fn node(index: usize, listing: &Listing, cell: Cell) -> String {
 
 fn block(index: usize, listing: &Listing, stage: Stage) -> String {
     let mut rows = String::new();
+    if !listing.ways_in.is_empty() {
+        let from = listing.ways_in.iter().map(|way| named(way.name.as_ref(), way.address));
+        rows.push_str(&row_of_words(&format!("joined links from {}", from.collect::<Vec<_>>().join(", "))));
+    }
     if stage.shows(Stage::Host) && !listing.entry.is_empty() {
         rows.push_str(&part("entry", &listing.entry));
     }
@@ -95,7 +99,7 @@ fn block(index: usize, listing: &Listing, stage: Stage) -> String {
     if stage.shows(Stage::Host) {
         rows.push_str(&part(&listing.last.ir, &listing.last.host));
         for way in listing.ways_out.iter().filter(|way| way.is_link) {
-            let to = way.name.clone().unwrap_or_else(|| format!("{:#x}", way.address.unwrap_or(0)));
+            let to = named(way.name.as_ref(), way.address.unwrap_or(0));
             let state = if way.joined == Some(true) { "joined link to" } else { "link to" };
             rows.push_str(&part(&format!("{state} {to}"), &way.host));
         }
@@ -126,7 +130,12 @@ fn row(line: &Line, stage: Stage) -> String {
     if stage.shows(Stage::Plan) {
         let actions = escaped(&line.plan.actions.join("\n"));
         let (kind, reason) = (line.plan.kind, escaped(line.plan.reason));
-        let _ = write!(cells, "<td><b>{kind}</b> <small>{reason}</small><pre>{actions}</pre></td>");
+        let changes: Vec<String> = line.changes.iter().map(|change| format!("* {change}")).collect();
+        let _ = write!(
+            cells,
+            "<td><b>{kind}</b> <small>{reason}</small><pre>{actions}</pre><small>{}</small></td>",
+            escaped(&changes.join("\n"))
+        );
     }
     if stage.shows(Stage::Ir) {
         let _ = write!(cells, "<td><pre>{}</pre></td>", escaped(&line.ir.join("\n")));
@@ -139,6 +148,15 @@ fn row(line: &Line, stage: Stage) -> String {
         cells.push_str("</td>");
     }
     format!("<tr class=\"{kind}\">{cells}</tr>\n")
+}
+
+/// A row across all columns.
+fn row_of_words(words: &str) -> String {
+    format!("<tr class=\"part\"><td colspan=\"4\">{}</td></tr>\n", escaped(words))
+}
+
+fn named(name: Option<&String>, address: u64) -> String {
+    name.cloned().unwrap_or_else(|| format!("{address:#x}"))
 }
 
 /// A row for host code that belongs to no instruction.

@@ -11,12 +11,13 @@ mod text;
 use serde::{Serialize, Serializer};
 
 use crate::addr::Va;
-use crate::block::{Block, End};
+use crate::block::{Block, End, Step};
 use crate::code::{Code, Part};
 use crate::emit;
 use crate::ir::{self, Exit, Ir, Node, Terminal};
-use crate::isa::text::{Names, print_word};
+use crate::isa::text::{Names, hypercall_code, print_word};
 use crate::mode::Mode;
+use crate::nature::{Change, Site};
 
 use host::Host;
 pub use host::HostLine;
@@ -30,17 +31,39 @@ pub struct Context<'a> {
     pub registers: Names,
     /// The name of a guest address in a mode, if it has one.
     pub symbol: &'a dyn Fn(Va, Mode) -> Option<String>,
+    /// What `hypcall` with a code asks for, if the program's source says it in words.
+    pub hypercall: &'a dyn Fn(u32) -> Option<String>,
+}
+
+impl<'a> Context<'a> {
+    /// The names of `registers` and of addresses, for code whose hypercalls have no names.
+    pub fn new(registers: Names, symbol: &'a dyn Fn(Va, Mode) -> Option<String>) -> Self {
+        Self { registers, symbol, hypercall: &|_| None }
+    }
 }
 
 /// What is known of a block beyond its translation, because it has run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// How often it was entered.
-    pub executions: u64,
-    /// How many links of other blocks are joined to it.
-    pub incoming: usize,
+    /// How often it has run.
+    pub runs: Runs,
+    /// The virtual addresses of the blocks whose links are joined to it.
+    pub incoming: Vec<Va>,
     /// Whether each of its own links is joined, in the order of [`Code::links`].
     pub joined: Vec<bool>,
+    /// What its translations have changed at its sites, in order.
+    pub changes: Vec<(Site, Change)>,
+}
+
+/// How often a block has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Runs {
+    /// How often its host code was entered, if that was counted.
+    pub executions: u64,
+    /// How often the interpreter began it because it had no host code.
+    pub interpreted: u32,
+    /// Whether it has host code now.
+    pub translated: bool,
 }
 
 /// A stage of translation.
@@ -86,6 +109,8 @@ pub struct Listing {
     pub entry: Vec<HostLine>,
     /// The way on after the last instruction.
     pub last: LastLines,
+    /// The blocks that jump directly to this one.
+    pub ways_in: Vec<WayIn>,
     /// Where the block can go by itself.
     pub ways_out: Vec<WayOut>,
     /// The host code for a block that is longer than the budget.
@@ -94,8 +119,8 @@ pub struct Listing {
     pub stale: Vec<HostLine>,
     /// Sizes.
     pub sizes: Sizes,
-    /// What its runs have shown.
-    pub facts: Option<Facts>,
+    /// How often it has run, if anybody knows.
+    pub runs: Option<Runs>,
 }
 
 /// One instruction.
@@ -115,6 +140,8 @@ pub struct Line {
     pub classes: Vec<&'static str>,
     /// What replaces it.
     pub plan: PlanLine,
+    /// What it has been patched to as it ran, in order.
+    pub changes: Vec<String>,
     /// Its nodes.
     pub ir: Vec<String>,
     /// Its host code on the straight path.
@@ -141,6 +168,16 @@ pub struct LastLines {
     pub ir: String,
     /// The host code.
     pub host: Vec<HostLine>,
+}
+
+/// A block with a direct jump to another.
+#[derive(Clone, Debug, Serialize)]
+pub struct WayIn {
+    /// The virtual address of its first instruction.
+    #[serde(serialize_with = "hexadecimal")]
+    pub address: u64,
+    /// Its name.
+    pub name: Option<String>,
 }
 
 /// A place that a block goes to by itself.
@@ -225,11 +262,26 @@ impl Listing {
             format!("{} bytes for {} ({:.1})", sizes.host_bytes, sizes.guest_bytes, sizes.expansion),
             format!("ends: {}", self.end),
         ];
-        if let Some(facts) = &self.facts {
-            parts.push(format!("entered {} times", facts.executions));
-            parts.push(format!("{} links in", facts.incoming));
-        }
+        parts.extend(self.runs.iter().flat_map(Runs::words));
         parts
+    }
+}
+
+impl Runs {
+    /// What there is to say, in parts.
+    fn words(&self) -> Vec<String> {
+        let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        let mut words = Vec::new();
+        if self.interpreted > 0 {
+            words.push(format!("interpreted {}", times(self.interpreted.into())));
+        }
+        if self.translated || self.executions > 0 {
+            words.push(format!("entered {}", times(self.executions)));
+        }
+        if !self.translated {
+            words.push("without host code now: this is what it would be".to_owned());
+        }
+        words
     }
 }
 
@@ -252,12 +304,13 @@ impl Lister<'_> {
             physical: block.key.pa.0,
             mode: mode_name(block.key.mode),
             end: end_name(block.end),
-            lines: (0..block.steps.len()).map(|index| self.line(index)).collect(),
+            lines: (0..block.steps.len()).map(|index| self.line(index, facts.as_ref())).collect(),
             entry: self.host.of(|part| part == Part::Entry),
             last: LastLines {
                 ir: self.ir.terminal.to_string(),
                 host: self.host.of(|part| part == Part::End),
             },
+            ways_in: facts.iter().flat_map(|facts| &facts.incoming).map(|va| self.way_in(*va)).collect(),
             ways_out: self.ways_out(facts.as_ref()),
             over_budget: self.host.of(|part| part == Part::Budget),
             stale: self.host.of(|part| part == Part::Stale),
@@ -269,11 +322,11 @@ impl Lister<'_> {
                 host_bytes: self.code.bytes.len(),
                 expansion: self.code.bytes.len() as f64 / block.bytes().max(1) as f64,
             },
-            facts,
+            runs: facts.map(|facts| facts.runs),
         }
     }
 
-    fn line(&self, index: usize) -> Line {
+    fn line(&self, index: usize, facts: Option<&Facts>) -> Line {
         let step = &self.block.steps[index];
         let address = self.block.va + 4 * index as u64;
         let slow = |part| matches!(part, Part::Slow(step) if step == index);
@@ -281,7 +334,7 @@ impl Lister<'_> {
         Line {
             address: address.0,
             word: step.word,
-            text: print_word(step.word, address.0, self.context.registers),
+            text: self.text(step, address),
             in_slot,
             classes: step
                 .insn
@@ -291,10 +344,17 @@ impl Lister<'_> {
                 actions: step.plan.actions.iter().map(ToString::to_string).collect(),
                 reason: step.plan.reason,
             },
+            changes: facts.map(|facts| changes(facts, index)).unwrap_or_default(),
             ir,
             host: self.host.of(|part| part == Part::Step(index)),
             slow: self.host.of(slow),
         }
+    }
+
+    /// The instruction as text: a hypercall by what it asks for.
+    fn text(&self, step: &Step, address: Va) -> String {
+        let request = step.insn.and_then(hypercall_code).and_then(self.context.hypercall);
+        request.unwrap_or_else(|| print_word(step.word, address.0, self.context.registers))
     }
 
     /// Whether step `index` is in a delay slot, and its nodes.
@@ -327,6 +387,10 @@ impl Lister<'_> {
         ways
     }
 
+    fn way_in(&self, va: Va) -> WayIn {
+        WayIn { address: va.0, name: self.name(va) }
+    }
+
     fn way_out(&self, exit: Exit) -> WayOut {
         let address = target(self.block, exit);
         let name = address.and_then(|va| self.name(va));
@@ -336,6 +400,12 @@ impl Lister<'_> {
     fn name(&self, va: Va) -> Option<String> {
         (self.context.symbol)(va, self.block.key.mode)
     }
+}
+
+/// What step `index` has been patched to.
+fn changes(facts: &Facts, index: usize) -> Vec<String> {
+    let own = facts.changes.iter().filter(|(site, _)| usize::from(site.step) == index);
+    own.map(|(site, change)| format!("{}: {}", change.name(), site.nature)).collect()
 }
 
 /// Where `exit` of `block` leads, if the block says it.

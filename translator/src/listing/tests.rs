@@ -14,7 +14,7 @@ fn listing(mode: Mode) -> Listing {
     let words = |index: usize| WORDS.get(index).copied().unwrap_or(0);
     let block = Block::decode(key, Va(0xffff_ffff_8000_1000), &MIPS64R2, words);
     let symbol = |va: Va, _| (va.page_offset() == 0).then(|| "start<here>".to_owned());
-    Listing::new(&block, None, Context { registers: Names::N64, symbol: &symbol })
+    Listing::new(&block, None, Context::new(Names::N64, &symbol))
 }
 
 #[test]

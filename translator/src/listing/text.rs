@@ -1,7 +1,7 @@
 //! Listings as plain text: guest and host side by side where the terminal is wide, one below the other
 //! where it is narrow. It must not know what a terminal is.
 
-use super::{HostLine, Line, Listing, Stage, WayOut};
+use super::{HostLine, Line, Listing, Stage, WayIn, WayOut};
 
 /// The least width at which two columns can be read.
 const WIDE: usize = 136;
@@ -58,7 +58,7 @@ fn wrapped(parts: &[String], width: usize) -> Vec<String> {
 }
 
 fn rows(listing: &Listing, stage: Stage) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = listing.ways_in.iter().map(way_in).collect();
     if stage.shows(Stage::Host) && !listing.entry.is_empty() {
         rows.push(Row { left: vec!["(entry)".into()], right: host(&listing.entry) });
     }
@@ -94,6 +94,9 @@ fn row(line: &Line, stage: Stage) -> Row {
         left.push(format!("    {}: {}", line.plan.kind, line.plan.reason));
         left.extend(line.plan.actions.iter().map(|action| format!("      {action}")));
     }
+    if stage.shows(Stage::Plan) {
+        left.extend(line.changes.iter().map(|change| format!("    * {change}")));
+    }
     if stage.shows(Stage::Ir) {
         left.extend(line.ir.iter().map(|node| format!("    {node}")));
     }
@@ -103,6 +106,11 @@ fn row(line: &Line, stage: Stage) -> Row {
         right.extend(host(&line.slow).into_iter().map(|text| format!("  {text}")));
     }
     Row { left, right }
+}
+
+fn way_in(way: &WayIn) -> Row {
+    let name = way.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    Row { left: vec![format!("<- {:016x}{name} (link, joined)", way.address)], right: Vec::new() }
 }
 
 fn out(way: &WayOut, stage: Stage) -> Row {

@@ -84,7 +84,7 @@ pub enum DiskError {
         source: io::Error,
     },
     /// Somebody else uses it in a way that goes not together with ours.
-    #[error("Disk image {file} is in use by another process; stop that one, or make both read-only", file = file.display())]
+    #[error("Disk image {file} is in use, by another process or as another disk; stop that use, or make both read-only", file = file.display())]
     Busy {
         /// The image.
         file: PathBuf,

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -23,9 +24,10 @@ impl Qcow2 {
     /// The image in `file`, which was opened at `path`: names in the image are relative to that.
     ///
     /// # Errors
-    /// Refuses what is no such image, is damaged, or uses what imago does not know: compression by zstd
+    /// Refuses what is no such image, is cut or damaged, or uses what imago does not know: compression by zstd
     /// and extended entries.
     pub fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
+        check_tables(&file)?;
         let options = StorageOpenOptions::new().filename(path).write(!read_only);
         let storage = Storage::from_open_file(file, options)?;
         let image = imago::qcow2::Qcow2::<Storage>::builder(storage).write(!read_only);
@@ -40,6 +42,44 @@ impl Qcow2 {
 
     fn alone(&self) -> RwLockWriteGuard<'_, FormatAccess<Storage>> {
         self.access.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses an image that does not hold the tables by which everything in it is found, or whose first cluster, the
+/// header's, counts as free: imago would take what is missing for zeroes, and seek a free cluster for ever. What is no
+/// qcow2 image at all is left to imago. (docs/interop/qcow2.txt in QEMU has the header.)
+fn check_tables(file: &File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut header = [0; 72];
+    if file.read_exact_at(&mut header, 0).is_err() || header[..4] != *b"QFI\xfb" {
+        return Ok(());
+    }
+    let word = |at: usize| u64::from(u32::from_be_bytes(std::array::from_fn(|byte| header[at + byte])));
+    let double = |at: usize| word(at) << 32 | word(at + 4);
+    let (cluster_bits, l1_entries, l1_table) = (word(20), word(36), double(40));
+    let (count_table, count_clusters) = (double(48), word(56));
+    let is_whole = |start: u64, bytes: u64| start.checked_add(bytes).is_some_and(|end| end <= length);
+    let count_bytes = count_clusters.checked_shl(cluster_bits as u32).unwrap_or(u64::MAX);
+    let first_counts = entry(file, count_table)?;
+    if is_whole(l1_table, 8 * l1_entries)
+        && is_whole(count_table, count_bytes)
+        && first_counts != 0
+        && entry(file, first_counts)? != 0
+    {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the image is cut or damaged: `qemu-img check -r all` repairs what can be",
+    ))
+}
+
+/// Eight bytes of a table at `place`, or zero behind the end of the file.
+fn entry(file: &File, place: u64) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    match file.read_exact_at(&mut bytes, place) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        _ => Ok(u64::from_be_bytes(bytes)),
     }
 }
 

@@ -1,0 +1,551 @@
+//! The source of a move: it sends a guest that runs, and lets go of it when the target holds all of it. It must not
+//! know what the guest is, nor how a connection is made.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use translator::addr::PAGE_SIZE;
+
+use super::channel::{Channel, ChannelError, Stream};
+use super::message::{Accept, Ask, Complete, Hello, Identity, MOST_BYTES, Message};
+use super::pages::{Packer, Place};
+use super::progress::{Progress, Status};
+use super::register::random;
+use crate::memory::Ram;
+
+/// A guest that can leave.
+pub trait Leaving {
+    /// What the target must know of it. The identity is filled in later.
+    fn hello(&self) -> Hello;
+
+    /// Its memories.
+    fn memories(&self) -> Vec<Arc<Ram>>;
+
+    /// The pages that changed since the last call, or, at the first, all that may be other than zero. The guest stands
+    /// still for a moment.
+    fn changed(&mut self) -> Vec<Place>;
+
+    /// Slows it down by so many percent; 0 does not.
+    fn throttle(&mut self, percent: u32);
+
+    /// Makes it stand still until [`Leaving::go_on`].
+    ///
+    /// # Errors
+    /// Says why it cannot be moved.
+    fn stop(&mut self) -> Result<Standing, String>;
+
+    /// Gives up what the target can have only alone, such as locks of disks. It stands still.
+    ///
+    /// # Errors
+    /// Says why it cannot.
+    fn let_go(&mut self) -> Result<(), String>;
+
+    /// It runs at the target: it must never go on here. It stands still.
+    fn gone(&mut self);
+
+    /// Lets it go on after [`Leaving::stop`], perhaps after [`Leaving::let_go`].
+    ///
+    /// # Errors
+    /// Says why it cannot; it then stands still for good.
+    fn go_on(&mut self) -> Result<(), String>;
+}
+
+/// A guest that stands still.
+pub struct Standing {
+    /// The pages that changed since the last look.
+    pub pages: Vec<Place>,
+    /// Everything but its memories.
+    pub state: Vec<u8>,
+    /// Whether it would stand still anyway, since someone has paused it.
+    pub paused: bool,
+}
+
+/// The way to the target.
+pub trait Connect: Send + Sync {
+    /// Makes a connection.
+    ///
+    /// # Errors
+    /// Fails if there is no way, or nobody there that may be spoken to.
+    fn connect(&self) -> io::Result<Box<dyn Stream>>;
+}
+
+/// How a guest is to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long it may stand still, as far as that can be foreseen.
+    pub downtime: Duration,
+    /// How long the target may take for an answer.
+    pub patience: Duration,
+    /// How long it may take until the guest is said to be undecided, if the answer that decides does not come.
+    pub doubt: Duration,
+    /// The most bytes that are sent in a second.
+    pub bandwidth: Option<u64>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            downtime: Duration::from_millis(50),
+            patience: seconds(10),
+            doubt: seconds(5),
+            bandwidth: None,
+        }
+    }
+}
+
+/// Why a guest stays.
+#[derive(Debug, thiserror::Error)]
+pub enum DepartError {
+    /// There is no connection.
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    /// The connection is of no use.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The target does not take the guest.
+    #[error("the receiver refuses: {0}")]
+    Refused(String),
+    /// The guest cannot be moved.
+    #[error("{0}")]
+    Guest(String),
+    /// The guest changes faster than it can be sent.
+    #[error("the guest changes memory faster than it can be sent, even slowed down")]
+    Endless,
+    /// The target has promised not to run it.
+    #[error("the receiver did not take the guest over")]
+    Aborted,
+    /// A person said so.
+    #[error("someone here decided that it goes on here")]
+    Person,
+    /// The host gives no random numbers.
+    #[error("the host gives no random numbers")]
+    Random(#[source] io::Error),
+}
+
+/// What came of a move.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The guest runs at the target, and must not run here any more.
+    Moved,
+    /// The guest goes on here.
+    Stayed(DepartError),
+    /// The guest stays here, but cannot go on.
+    Stuck(DepartError, String),
+}
+
+/// Something that people should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The move is at something else now.
+    Status(Status),
+    /// Another round begins.
+    Round(u32),
+    /// The guest stands still, or goes on.
+    Still(bool),
+    /// Nobody can be asked what became of the guest, and why.
+    Doubt(String),
+}
+
+/// Told what happens, by the thread that moves the guest.
+pub type Notify = Box<dyn Fn(Notice) + Send + Sync>;
+
+/// Rounds after which the guest is slowed down if there is no end in sight.
+const FREE_ROUNDS: u32 = 3;
+/// Slowing down begins at so many percent, and grows by half as many.
+const FIRST_THROTTLE: u32 = 20;
+const MOST_THROTTLE: u32 = 95;
+/// Rounds after which the guest stays.
+const MOST_ROUNDS: u32 = 200;
+/// What standing still takes beside sending pages.
+const OVERHEAD: Duration = Duration::from_millis(8);
+/// How often the target is asked what became of the guest.
+const ASKING: Duration = Duration::from_millis(200);
+
+/// A move as others see it and act on it, while a thread is in [`Departure::run`].
+pub struct Departure {
+    terms: Terms,
+    begun: Instant,
+    progress: Mutex<Progress>,
+    /// Makes the channel fail.
+    cancelled: Arc<AtomicBool>,
+    /// Whether someone decided that an undecided guest goes on.
+    stays: Mutex<bool>,
+    decided: Condvar,
+    notify: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Departure {
+    /// A move that begins now.
+    pub fn new(terms: Terms, notify: Notify) -> Arc<Self> {
+        Arc::new(Self {
+            terms,
+            begun: Instant::now(),
+            progress: Mutex::default(),
+            cancelled: Arc::default(),
+            stays: Mutex::new(false),
+            decided: Condvar::new(),
+            notify,
+        })
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let mut progress = lock(&self.progress).clone();
+        if !progress.status.is_over() {
+            progress.total_time = self.begun.elapsed();
+        }
+        progress
+    }
+
+    /// Has the guest stay. Says whether there was time for it: it was not let go yet.
+    pub fn cancel(&self) -> bool {
+        let progress = lock(&self.progress);
+        let in_time = matches!(progress.status, Status::Setup | Status::Active | Status::Device);
+        if in_time {
+            self.cancelled.store(true, Ordering::SeqCst);
+        }
+        in_time
+    }
+
+    /// Has an undecided guest go on here; whoever says that knows that it does not run at the target. Says whether the
+    /// guest is undecided.
+    pub fn stay(&self) -> bool {
+        let undecided = lock(&self.progress).status == Status::Undecided;
+        if undecided {
+            *lock(&self.stays) = true;
+            self.decided.notify_all();
+        }
+        undecided
+    }
+
+    /// Moves the guest, however long that takes.
+    pub fn run(&self, guest: &mut dyn Leaving, way: &Arc<dyn Connect>) -> Outcome {
+        let mut source =
+            Source { departure: self, guest, way, packer: Packer::new(), stood: None, paused: false };
+        let result = source.attempt();
+        let outcome = source.conclude(result);
+        let status = match &outcome {
+            Outcome::Moved => Status::Completed,
+            Outcome::Stayed(DepartError::Channel(ChannelError::Cancelled)) => Status::Cancelled,
+            Outcome::Stayed(_) | Outcome::Stuck(..) => Status::Failed,
+        };
+        self.update(|progress| {
+            progress.total_time = self.begun.elapsed();
+            progress.reason = match &outcome {
+                Outcome::Moved => None,
+                Outcome::Stayed(error) | Outcome::Stuck(error, _) => Some(sentence(error)),
+            };
+        });
+        self.enter(status);
+        if matches!(outcome, Outcome::Moved) {
+            guest.gone();
+        }
+        outcome
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut lock(&self.progress));
+    }
+
+    fn enter(&self, status: Status) {
+        lock(&self.progress).status = status;
+        (self.notify)(Notice::Status(status));
+    }
+
+    /// From now on the guest cannot be kept.
+    fn commit(&self) -> Result<(), ChannelError> {
+        let mut progress = lock(&self.progress);
+        if self.cancelled.load(Ordering::SeqCst) {
+            return Err(ChannelError::Cancelled);
+        }
+        progress.status = Status::Undecided;
+        Ok(())
+    }
+
+    /// Waits a while; says whether a person decided that the guest stays.
+    fn wait_for_person(&self, limit: Duration) -> bool {
+        let waited = self.decided.wait_timeout_while(lock(&self.stays), limit, |stays| !*stays);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// An error with its causes.
+fn sentence(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", sentence(cause)),
+        None => error.to_string(),
+    }
+}
+
+/// What may be asked about a guest.
+#[derive(Clone)]
+struct Question {
+    ask: Ask,
+    patience: Duration,
+    way: Arc<dyn Connect>,
+}
+
+impl Question {
+    /// What the target answers.
+    fn put(&self) -> Result<Message, DepartError> {
+        // Whoever cancels wants the answer all the more.
+        let mut channel = open(&*self.way, self.patience, Arc::default())?;
+        channel.tell(&Message::Ask(self.ask.clone()))?;
+        Ok(channel.hear()?)
+    }
+
+    /// Tells the target, as far as it can be reached, that the guest has stayed: an answer is its promise not to run it.
+    fn renounce(self, doubt: Duration) {
+        let begun = Instant::now();
+        while self.put().is_err() && begun.elapsed() < doubt {
+            thread::sleep(ASKING);
+        }
+    }
+}
+
+fn open(way: &dyn Connect, patience: Duration, cancelled: Arc<AtomicBool>) -> Result<Channel, DepartError> {
+    let stream = way.connect().map_err(DepartError::Connect)?;
+    let mut channel = Channel::new(stream, patience, cancelled)?;
+    channel.send_preamble()?;
+    channel.receive_preamble()?;
+    Ok(channel)
+}
+
+/// One attempt to move a guest.
+struct Source<'a> {
+    departure: &'a Departure,
+    guest: &'a mut dyn Leaving,
+    way: &'a Arc<dyn Connect>,
+    packer: Packer,
+    /// Since when the guest stands still.
+    stood: Option<Instant>,
+    /// Whether it stood still already.
+    paused: bool,
+}
+
+/// Why an attempt failed, and what the target may have got.
+struct Failure {
+    error: DepartError,
+    /// What to tell the target, if it may hold the whole guest.
+    question: Option<Question>,
+}
+
+impl<E: Into<DepartError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), question: None }
+    }
+}
+
+impl Source<'_> {
+    fn attempt(&mut self) -> Result<(), Failure> {
+        let departure = self.departure;
+        let identity = random().map_err(DepartError::Random)?;
+        let patience = departure.terms.patience;
+        let mut channel = open(&**self.way, patience, Arc::clone(&departure.cancelled))?;
+        let Accept { register } = self.introduce(&mut channel, identity)?;
+        departure.enter(Status::Active);
+        let sent = self.send(&mut channel);
+        if let Err(error) = sent {
+            // It holds less than all, and forgets it.
+            let _ = channel.tell(&Message::Cancel);
+            return Err(error.into());
+        }
+        let way = Arc::clone(self.way);
+        let question = Question { ask: Ask { identity, register }, patience, way };
+        self.hand_over(&mut channel, &question)
+    }
+
+    fn introduce(&mut self, channel: &mut Channel, identity: Identity) -> Result<Accept, DepartError> {
+        let hello = Hello { identity, ..self.guest.hello() };
+        self.departure.update(|progress| progress.total = hello.bytes());
+        channel.tell(&Message::Hello(hello))?;
+        match channel.hear()? {
+            Message::Accept(accept) => Ok(accept),
+            Message::Refuse(why) => Err(DepartError::Refused(why)),
+            other => Err(other.unexpected().into()),
+        }
+    }
+
+    /// Sends everything; the guest then stands still, and the target has not answered yet.
+    fn send(&mut self, channel: &mut Channel) -> Result<(), DepartError> {
+        let rest = self.send_rounds(channel);
+        self.guest.throttle(0);
+        let mut rest = rest?;
+        self.departure.enter(Status::Device);
+        self.stood = Some(Instant::now());
+        let Standing { pages, state, paused } = self.guest.stop().map_err(DepartError::Guest)?;
+        self.paused = paused;
+        (self.departure.notify)(Notice::Still(true));
+        rest.extend(pages);
+        rest.sort_unstable();
+        rest.dedup();
+        self.send_pages(channel, &rest)?;
+        for bytes in state.chunks(MOST_BYTES) {
+            channel.tell(&Message::State(bytes.to_vec()))?;
+        }
+        let pages = lock(&self.departure.progress).pages;
+        let (length, checksum) = (state.len() as u64, crc32fast::hash(&state));
+        channel.tell(&Message::Complete(Complete { length, checksum, pages, paused }))?;
+        Ok(())
+    }
+
+    /// Sends changed pages while the guest runs, until the rest, which is given back, is small enough.
+    fn send_rounds(&mut self, channel: &mut Channel) -> Result<Vec<Place>, DepartError> {
+        let mut pages = self.guest.changed();
+        let mut throttle = 0;
+        for round in 1..=MOST_ROUNDS {
+            let begun = Instant::now();
+            self.departure.update(|progress| progress.rounds = round);
+            (self.departure.notify)(Notice::Round(round));
+            self.send_pages(channel, &pages)?;
+            channel.tell(&Message::Round(round))?;
+            match channel.hear()? {
+                Message::Heard(heard) if heard == round => {}
+                other => return Err(other.unexpected().into()),
+            }
+            let next = self.guest.changed();
+            let expected = self.foresee(pages.len(), next.len(), begun.elapsed());
+            if expected <= self.departure.terms.downtime || next.is_empty() {
+                return Ok(next);
+            }
+            if round > FREE_ROUNDS && next.len() * 10 > pages.len() * 7 {
+                let more = if throttle == 0 { FIRST_THROTTLE } else { throttle + FIRST_THROTTLE / 2 };
+                throttle = more.min(MOST_THROTTLE);
+                self.guest.throttle(throttle);
+                self.departure.update(|progress| progress.throttle = throttle);
+            }
+            pages = next;
+        }
+        Err(DepartError::Endless)
+    }
+
+    /// How long the guest would stand still now, if `sent` pages took `took` and `next` are left.
+    fn foresee(&self, sent: usize, next: usize, took: Duration) -> Duration {
+        let seconds = took.as_secs_f64().max(1e-6);
+        let bytes = |pages: usize| pages as f64 * PAGE_SIZE as f64;
+        let each = seconds / sent.max(1) as f64;
+        let expected = Duration::from_secs_f64(each * next as f64) + OVERHEAD;
+        self.departure.update(|progress| {
+            progress.rate = bytes(sent) / seconds;
+            progress.dirty_rate = next as f64 / seconds;
+            progress.remaining = bytes(next) as u64;
+            progress.expected_downtime = expected;
+        });
+        expected
+    }
+
+    fn send_pages(&mut self, channel: &mut Channel, pages: &[Place]) -> Result<(), DepartError> {
+        let memories = self.guest.memories();
+        self.departure.update(|progress| progress.remaining = pages.len() as u64 * PAGE_SIZE);
+        for place in pages {
+            if let Some(message) = self.packer.add(&memories, *place) {
+                self.send_packed(channel, message)?;
+            }
+            self.departure.update(|progress| {
+                progress.pages += 1;
+                progress.remaining -= PAGE_SIZE;
+            });
+        }
+        match self.packer.take() {
+            Some(message) => self.send_packed(channel, message),
+            None => Ok(()),
+        }
+    }
+
+    fn send_packed(&mut self, channel: &mut Channel, message: Vec<u8>) -> Result<(), DepartError> {
+        if self.departure.cancelled.load(Ordering::SeqCst) {
+            return Err(ChannelError::Cancelled.into());
+        }
+        let (bytes, begun) = (message.len(), Instant::now());
+        channel.tell(&Message::Pages(message))?;
+        let took = begun.elapsed();
+        // Nobody waits for the network while the guest does.
+        if let Some(bandwidth) = self.departure.terms.bandwidth.filter(|_| self.stood.is_none()) {
+            let due = Duration::from_secs_f64(bytes as f64 / bandwidth.max(1) as f64);
+            thread::sleep(due.saturating_sub(took).min(self.departure.terms.patience / 2));
+        }
+        self.packer.economy.note_sent(bytes, begun.elapsed());
+        self.departure.update(|progress| progress.transferred = channel.sent);
+        Ok(())
+    }
+
+    /// Lets go of the guest once the target holds it.
+    fn hand_over(&mut self, channel: &mut Channel, question: &Question) -> Result<(), Failure> {
+        let lost = |error| Failure { error, question: Some(question.clone()) };
+        let kept = match channel.hear() {
+            Ok(Message::Ready) => self.guest.let_go().map_err(DepartError::Guest),
+            Ok(Message::Refuse(why)) => return Err(DepartError::Refused(why).into()),
+            Ok(other) => Err(other.unexpected().into()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = kept.and_then(|()| Ok(self.departure.commit()?)) {
+            // A target that hears it forgets the guest, and one that does not is told later.
+            let _ = channel.tell(&Message::Cancel);
+            return Err(lost(error));
+        }
+        (self.departure.notify)(Notice::Status(Status::Undecided));
+        // The guest's fate is no longer a matter of this connection, nor of whether it was cancelled.
+        let answer = channel.tell(&Message::Commit).and_then(|()| channel.hear());
+        match answer {
+            Ok(Message::Running) => Ok(()),
+            Ok(Message::Aborted) => Err(DepartError::Aborted.into()),
+            Ok(other) => self.resolve(question, &other.unexpected().into()),
+            Err(error) => self.resolve(question, &error.into()),
+        }
+    }
+
+    /// Asks what became of the guest until someone knows.
+    fn resolve(&mut self, question: &Question, why: &DepartError) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let mut why = sentence(why);
+        let mut told = false;
+        loop {
+            match question.put() {
+                Ok(Message::Running) => return Ok(()),
+                Ok(Message::Aborted) => return Err(DepartError::Aborted.into()),
+                Ok(Message::Unknown) => "the receiver no longer knows of it".clone_into(&mut why),
+                Ok(other) => why = sentence(&other.unexpected()),
+                Err(error) => why = sentence(&error),
+            }
+            if !told && begun.elapsed() >= self.departure.terms.doubt {
+                told = true;
+                (self.departure.notify)(Notice::Doubt(why.clone()));
+            }
+            self.departure.update(|progress| progress.reason = Some(why.clone()));
+            if self.departure.wait_for_person(ASKING) {
+                return Err(DepartError::Person.into());
+            }
+        }
+    }
+
+    /// Lets the guest go on if it stays.
+    fn conclude(&mut self, result: Result<(), Failure>) -> Outcome {
+        let downtime = self.stood.map(|stood| stood.elapsed());
+        let Err(Failure { error, question }) = result else {
+            self.departure.update(|progress| (progress.downtime, progress.remaining) = (downtime, 0));
+            return Outcome::Moved;
+        };
+        if self.stood.is_some()
+            && let Err(stuck) = self.guest.go_on()
+        {
+            return Outcome::Stuck(error, stuck);
+        }
+        if self.stood.is_some() {
+            (self.departure.notify)(Notice::Still(false));
+        }
+        if let Some(question) = question {
+            let doubt = self.departure.terms.doubt;
+            // If there is no thread, the target waits for a person.
+            let _ = thread::Builder::new().name("renounce".into()).spawn(move || question.renounce(doubt));
+        }
+        Outcome::Stayed(error)
+    }
+}

@@ -1,0 +1,358 @@
+//! The target of a move: it takes what a source sends, of which nothing is believed, and lets the guest run when the
+//! source has let go of it. It must not know what guests there are, nor how connections are accepted.
+
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::channel::{Channel, ChannelError, Stream};
+use super::message::{Accept, Complete, Hello, Identity, Message, printable};
+use super::pages::unpack;
+use super::register::{Decision, Register};
+use crate::memory::Ram;
+
+/// A guest that arrives: it was built, has no memory and no state yet, and stands still.
+pub trait Arriving {
+    /// Its memories.
+    fn memories(&self) -> Vec<Arc<Ram>>;
+
+    /// Takes over its state; its memories are filled.
+    ///
+    /// # Errors
+    /// Says what is wrong with it; the guest is then of no use.
+    fn restore(&mut self, state: &[u8]) -> Result<(), String>;
+
+    /// Takes what only one side can have, such as locks of disks, just before it runs, `age` after it was announced.
+    ///
+    /// # Errors
+    /// Says why it cannot.
+    fn take_over(&mut self, age: Duration) -> Result<(), String>;
+}
+
+/// Where guests arrive.
+#[derive(Clone)]
+pub struct House {
+    /// Remembers what became of them.
+    pub register: Register,
+    /// How long a source may take to say what it must.
+    pub patience: Duration,
+    /// The most bytes of memory of a guest.
+    pub most_memory: u64,
+}
+
+/// Why a guest does not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArriveError {
+    /// The connection is of no use.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// It is not taken.
+    #[error("{0}")]
+    Refused(String),
+    /// The source has kept it.
+    #[error("the sender has kept the guest")]
+    Kept,
+    /// The register fails.
+    #[error("cannot note what becomes of guests")]
+    Register(#[source] io::Error),
+}
+
+/// The most bytes of a guest's state, without its memories.
+const MOST_STATE: u64 = 256 << 20;
+/// How often a guest whose source is gone is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl House {
+    /// Hears out who comes on `stream`. `None` if it was only a question, which is then answered.
+    ///
+    /// # Errors
+    /// Fails if it says nothing that makes sense.
+    pub fn greet(&self, stream: Box<dyn Stream>) -> Result<Option<Knock>, ArriveError> {
+        let mut channel = Channel::new(stream, self.patience, Arc::<AtomicBool>::default())?;
+        // Theirs is told what is spoken here before it is judged, so that both sides can say what is wrong.
+        channel.send_preamble()?;
+        channel.receive_preamble()?;
+        match channel.hear()? {
+            Message::Hello(hello) => self.judge(channel, hello).map(Some),
+            Message::Ask(ask) => {
+                let answer = self.answer(ask.identity, ask.register);
+                channel.tell(&answer)?;
+                Ok(None)
+            }
+            other => Err(other.unexpected().into()),
+        }
+    }
+
+    fn answer(&self, identity: Identity, register: Identity) -> Message {
+        if register != self.register.identity {
+            return Message::Unknown;
+        }
+        match self.register.decide(&identity, Decision::Aborted) {
+            Ok(Decision::Running) => Message::Running,
+            Ok(Decision::Aborted) => Message::Aborted,
+            Err(_) => Message::Unknown,
+        }
+    }
+
+    fn judge(&self, channel: Channel, hello: Hello) -> Result<Knock, ArriveError> {
+        let mut knock = Knock { channel, hello, arrived: Instant::now(), register: self.register.clone() };
+        let (bytes, most) = (knock.hello.bytes(), self.most_memory);
+        if bytes > most {
+            let why = format!("the guest has {} MB of memory, and {} are allowed", bytes >> 20, most >> 20);
+            return Err(knock.refuse(&why));
+        }
+        knock.hello.name = printable(&knock.hello.name);
+        Ok(knock)
+    }
+}
+
+/// Someone at the door with a guest.
+pub struct Knock {
+    channel: Channel,
+    hello: Hello,
+    arrived: Instant,
+    register: Register,
+}
+
+impl Knock {
+    /// What is said of the guest.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Sends it away; gives the error that says so.
+    pub fn refuse(mut self, why: &str) -> ArriveError {
+        // Whoever does not hear it finds the connection closed.
+        let _ = self.channel.tell(&Message::Refuse(why.chars().take(1000).collect()));
+        ArriveError::Refused(why.to_owned())
+    }
+
+    /// Lets it in. It is not asked for yet.
+    pub fn welcome(self) -> Arrival {
+        let waiting = Waiting { state: Mutex::new(Waits::Arriving), changed: Condvar::new() };
+        Arrival { knock: self, waiting: Arc::new(waiting) }
+    }
+}
+
+/// What an arriving guest waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// More of it is to come.
+    Arriving,
+    /// The source is to let go of it.
+    Ready,
+    /// The source is gone: for a question of the source, or a person's word.
+    Lost,
+    /// A person has spoken.
+    Taken,
+    /// Nothing: what becomes of it is decided.
+    Decided,
+}
+
+/// An arriving guest as others see it and act on it.
+pub struct Waiting {
+    state: Mutex<Waits>,
+    changed: Condvar,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: Waits) {
+        *self.lock() = state;
+        self.changed.notify_all();
+    }
+
+    /// What it waits for.
+    pub fn state(&self) -> Waits {
+        *self.lock()
+    }
+
+    /// Has a guest whose source is gone run here; whoever says that knows that it does not run there. Says whether it
+    /// is such a guest.
+    pub fn take(&self) -> bool {
+        let mut state = self.lock();
+        let lost = *state == Waits::Lost;
+        if lost {
+            *state = Waits::Taken;
+            self.changed.notify_all();
+        }
+        lost
+    }
+
+    /// Waits a while for a person.
+    fn is_taken_after(&self, limit: Duration) -> bool {
+        let wait = self.changed.wait_timeout_while(self.lock(), limit, |state| *state != Waits::Taken);
+        *wait.unwrap_or_else(PoisonError::into_inner).0 == Waits::Taken
+    }
+}
+
+/// A guest that is let in.
+pub struct Arrival {
+    knock: Knock,
+    waiting: Arc<Waiting>,
+}
+
+/// A guest that is to run here, and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Whether it is to stand still until someone lets it go on.
+    pub paused: bool,
+}
+
+impl Arrival {
+    /// How others act on it.
+    pub fn waiting(&self) -> Arc<Waiting> {
+        Arc::clone(&self.waiting)
+    }
+
+    /// What is said of the guest.
+    pub fn hello(&self) -> &Hello {
+        &self.knock.hello
+    }
+
+    /// Takes the guest. `lost` is told if the source is gone when the guest is whole: then it is waited for the
+    /// source's question or a person. When this returns well, the guest runs here and nowhere else.
+    ///
+    /// # Errors
+    /// The guest must not run here.
+    pub fn receive(
+        self,
+        guest: &mut dyn Arriving,
+        lost: impl Fn(&ArriveError),
+    ) -> Result<Arrived, ArriveError> {
+        let waiting = Arc::clone(&self.waiting);
+        let result = self.take_in(guest, lost);
+        waiting.set(Waits::Decided);
+        result
+    }
+
+    fn take_in(
+        mut self,
+        guest: &mut dyn Arriving,
+        lost: impl Fn(&ArriveError),
+    ) -> Result<Arrived, ArriveError> {
+        let memories = guest.memories();
+        let here: Vec<Vec<_>> = memories.iter().map(|ram| banks(ram)).collect();
+        if here != self.knock.hello.memories {
+            return Err(self.knock.refuse("the guest would have other memory here"));
+        }
+        self.knock.channel.tell(&Message::Accept(Accept { register: self.knock.register.identity }))?;
+        let (state, complete) = self.fill(&memories)?;
+        if let Err(why) = guest.restore(&state) {
+            return Err(self.knock.refuse(&why));
+        }
+        drop(state);
+        self.waiting.set(Waits::Ready);
+        self.take_over(guest, lost)?;
+        Ok(Arrived { paused: complete.paused })
+    }
+
+    /// Takes pages and state until the source says that this was all.
+    fn fill(&mut self, memories: &[Arc<Ram>]) -> Result<(Vec<u8>, Complete), ArriveError> {
+        let channel = &mut self.knock.channel;
+        let (mut state, mut pages) = (Vec::new(), 0);
+        let nonsense = |what: &str| Err(ChannelError::nonsense(what).into());
+        loop {
+            match channel.hear()? {
+                Message::Pages(bytes) => {
+                    pages += unpack(&bytes, memories).map_err(ChannelError::Nonsense)?;
+                }
+                Message::Round(number) => channel.tell(&Message::Heard(number))?,
+                Message::State(bytes) => {
+                    state.extend(bytes);
+                    if state.len() as u64 > MOST_STATE {
+                        return nonsense("the state is too long");
+                    }
+                }
+                Message::Complete(complete) => {
+                    let same = (state.len() as u64, pages) == (complete.length, complete.pages);
+                    if !same || crc32fast::hash(&state) != complete.checksum {
+                        return nonsense("something got lost on the way");
+                    }
+                    return Ok((state, complete));
+                }
+                Message::Cancel => return Err(ArriveError::Kept),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+    }
+
+    /// Says that the guest is whole, and waits for the word that it may run.
+    fn take_over(mut self, guest: &mut dyn Arriving, lost: impl Fn(&ArriveError)) -> Result<(), ArriveError> {
+        let channel = &mut self.knock.channel;
+        let word = channel.tell(&Message::Ready).and_then(|()| channel.hear());
+        let trouble = match word {
+            Ok(Message::Commit) => match self.claim(guest) {
+                Ok(()) => {
+                    // If it is not heard, it will be asked for.
+                    let _ = self.knock.channel.tell(&Message::Running);
+                    return Ok(());
+                }
+                Err(error @ ArriveError::Register(_)) => error,
+                Err(error) => {
+                    let _ = self.knock.channel.tell(&Message::Aborted);
+                    return Err(error);
+                }
+            },
+            Ok(Message::Cancel) => {
+                return Err(self.abort().err().unwrap_or(ArriveError::Kept));
+            }
+            Ok(other) => other.unexpected().into(),
+            Err(error) => error.into(),
+        };
+        self.wait(guest, &trouble, lost)
+    }
+
+    fn abort(&self) -> Result<Decision, ArriveError> {
+        let knock = &self.knock;
+        knock.register.decide(&knock.hello.identity, Decision::Aborted).map_err(ArriveError::Register)
+    }
+
+    /// Decides that the guest runs here, if nothing else is decided.
+    fn claim(&self, guest: &mut dyn Arriving) -> Result<(), ArriveError> {
+        let knock = &self.knock;
+        if let Err(why) = guest.take_over(knock.arrived.elapsed()) {
+            self.abort()?;
+            return Err(ArriveError::Refused(why));
+        }
+        match knock.register.decide(&knock.hello.identity, Decision::Running) {
+            Ok(Decision::Running) => Ok(()),
+            Ok(Decision::Aborted) => Err(ArriveError::Kept),
+            Err(error) => Err(ArriveError::Register(error)),
+        }
+    }
+
+    /// The source is gone, and may or may not have let go of the guest.
+    fn wait(
+        self,
+        guest: &mut dyn Arriving,
+        trouble: &ArriveError,
+        lost: impl Fn(&ArriveError),
+    ) -> Result<(), ArriveError> {
+        self.waiting.set(Waits::Lost);
+        let mut told = false;
+        let begun = Instant::now();
+        loop {
+            let decision = self.knock.register.decision(&self.knock.hello.identity);
+            if let Ok(Some(Decision::Aborted)) = decision {
+                return Err(ArriveError::Kept);
+            }
+            // The source comes back at once if it can.
+            if !told && begun.elapsed() > 10 * LOOK {
+                told = true;
+                lost(trouble);
+            }
+            if self.waiting.is_taken_after(LOOK) {
+                return self.claim(guest);
+            }
+        }
+    }
+}
+
+fn banks(ram: &Ram) -> Vec<(u64, u64)> {
+    ram.banks().iter().map(|bank| (bank.base.0, bank.size)).collect()
+}

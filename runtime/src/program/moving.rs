@@ -1,0 +1,250 @@
+//! How programs leave and arrive while they run: all of a session together, or one that asks for it itself. It must
+//! not know how they are sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::image::Image;
+use super::vm::{ProgramError, ProgramVm};
+use crate::machine::Ending;
+use crate::memory::{Ram, pages};
+use crate::migrate::{self, Hello, Identity, Place, Standing};
+use crate::pause::{Brake, Hold, Pausable};
+use crate::snapshot::Reader;
+use crate::vcpu::Engine;
+use crate::wire::{self, WireError};
+
+/// What moved programs are called.
+pub const KIND: &str = "programs";
+/// The most programs that move together.
+const MOST: usize = 1024;
+
+/// What the target must know to run programs like those that come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shape {
+    /// The programs, in the order of their turns.
+    pub images: Vec<Image>,
+    /// How whoever runs them runs them, encoded.
+    pub session: Vec<u8>,
+}
+
+/// Why programs that come cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ShapeError {
+    /// They are no programs.
+    #[error("what is said of the programs makes no sense: {0}")]
+    Wire(#[from] WireError),
+    /// Their memory is impossible.
+    #[error("what is said of the programs makes no sense")]
+    Unsound,
+}
+
+impl Shape {
+    /// What a source says.
+    ///
+    /// # Errors
+    /// Refuses what are no programs.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ShapeError> {
+        let mut shape: Self = wire::decode(bytes)?;
+        let count = shape.images.len();
+        if count == 0 || count > MOST || !shape.images.iter().all(Image::is_sound) {
+            return Err(ShapeError::Unsound);
+        }
+        for image in &mut shape.images {
+            image.name = image.name.replace(char::is_control, "\u{fffd}");
+        }
+        Ok(shape)
+    }
+}
+
+/// Who leaves.
+enum Guests<'a> {
+    /// A program that asks for it, and so stands still already.
+    One(&'a mut ProgramVm),
+    /// All of a session.
+    All { vms: Arc<Pausable<ProgramVm>>, hold: Option<Hold<ProgramVm>> },
+}
+
+impl Guests<'_> {
+    /// Looks at each while all stand still.
+    fn each<T>(&mut self, mut look: impl FnMut(&mut ProgramVm) -> T) -> Vec<T> {
+        match self {
+            Self::One(vm) => vec![look(vm)],
+            Self::All { vms, .. } => {
+                let hold = vms.hold();
+                (0..hold.count()).map(|number| look(&mut hold.member(number))).collect()
+            }
+        }
+    }
+}
+
+/// Programs that leave.
+pub struct Leaving<'a> {
+    guests: Guests<'a>,
+    name: String,
+    rams: Vec<Arc<Ram>>,
+    shape: Vec<u8>,
+    begun: bool,
+    brake: Option<Brake>,
+}
+
+impl<'a> Leaving<'a> {
+    /// A program that asks to be moved. `session` says how it is run.
+    pub fn one(vm: &'a mut ProgramVm, session: Vec<u8>) -> Self {
+        let name = vm.image().name.clone();
+        Self::new(Guests::One(vm), name, session)
+    }
+
+    /// All programs of a session called `name`.
+    pub fn all(vms: &Arc<Pausable<ProgramVm>>, name: String, session: Vec<u8>) -> Self {
+        Self::new(Guests::All { vms: Arc::clone(vms), hold: None }, name, session)
+    }
+
+    fn new(mut guests: Guests<'a>, name: String, session: Vec<u8>) -> Self {
+        let (rams, images) =
+            guests.each(|vm| (Arc::clone(&vm.machine.ram), Image::clone(&vm.image))).into_iter().unzip();
+        let shape = wire::encode(&Shape { images, session });
+        Self { guests, name, rams, shape, begun: false, brake: None }
+    }
+
+    /// The pages that changed, and everything but memory of those that have not ended.
+    fn look(&mut self) -> (Vec<Place>, Vec<Option<Vec<u8>>>) {
+        let first = !std::mem::replace(&mut self.begun, true);
+        let looked = self.guests.each(|vm| {
+            let parts = vm.end().is_none().then(|| vm.save_parts().finish());
+            (vm.changed(first), parts)
+        });
+        let mut places = Vec::new();
+        let mut states = Vec::new();
+        for (number, (changed, parts)) in (0..).zip(looked) {
+            places.extend(changed.into_iter().map(|pa| (number, pa)));
+            states.push(parts);
+        }
+        (places, states)
+    }
+}
+
+impl ProgramVm {
+    /// The pages that changed since the last call, or, at the `first`, all that were ever touched.
+    fn changed(&mut self, first: bool) -> Vec<translator::addr::Pa> {
+        let machine = &self.machine;
+        self.vcpu.forget_writes();
+        let dirty = machine.write_watch.begin(&machine.pages, machine.ram.banks(), None);
+        if first { pages(&machine.ram.populated()).collect() } else { dirty }
+    }
+}
+
+impl migrate::Leaving for Leaving<'_> {
+    fn hello(&self) -> Hello {
+        let banks = |ram: &Arc<Ram>| ram.banks().iter().map(|bank| (bank.base.0, bank.size)).collect();
+        Hello {
+            identity: Identity::default(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            name: self.name.clone(),
+            kind: KIND.into(),
+            memories: self.rams.iter().map(banks).collect(),
+            shape: self.shape.clone(),
+        }
+    }
+
+    fn memories(&self) -> Vec<Arc<Ram>> {
+        self.rams.clone()
+    }
+
+    fn changed(&mut self) -> Vec<Place> {
+        self.look().0
+    }
+
+    fn throttle(&mut self, percent: u32) {
+        // One that asks for it stands still anyway.
+        let Guests::All { vms, .. } = &self.guests else { return };
+        match &self.brake {
+            Some(brake) if percent > 0 => brake.set(percent),
+            None if percent > 0 => self.brake = Brake::new(vms, percent).ok(),
+            _ => self.brake = None,
+        }
+    }
+
+    fn stop(&mut self) -> Result<Standing, String> {
+        let mut is_paused = false;
+        if let Guests::All { vms, hold } = &mut self.guests {
+            *hold = Some(vms.hold());
+            is_paused = vms.is_paused();
+        }
+        let (pages, states) = self.look();
+        if states.iter().all(Option::is_none) {
+            return Err("all programs have ended".into());
+        }
+        Ok(Standing { pages, state: wire::encode(&states), paused: is_paused })
+    }
+
+    fn let_go(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn gone(&mut self) {
+        self.guests.each(|vm| vm.control().end(Ending::Moved));
+    }
+
+    fn go_on(&mut self) -> Result<(), String> {
+        if let Guests::All { hold, .. } = &mut self.guests {
+            *hold = None;
+        }
+        Ok(())
+    }
+}
+
+/// Programs that arrive.
+pub struct Arriving {
+    vms: Vec<Option<ProgramVm>>,
+}
+
+impl Arriving {
+    /// Builds programs for those that come.
+    ///
+    /// # Errors
+    /// Fails if the host gives no memory.
+    pub fn new(shape: Shape, engine: Engine) -> Result<Self, ProgramError> {
+        let vm = |image| ProgramVm::new(Arc::new(image), engine).map(Some);
+        Ok(Self { vms: shape.images.into_iter().map(vm).collect::<Result<_, _>>()? })
+    }
+
+    /// The programs that have not ended, in the order of their turns.
+    pub fn vms(self) -> Vec<ProgramVm> {
+        self.vms.into_iter().flatten().collect()
+    }
+}
+
+impl migrate::Arriving for Arriving {
+    fn memories(&self) -> Vec<Arc<Ram>> {
+        self.vms.iter().flatten().map(|vm| Arc::clone(&vm.machine.ram)).collect()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        let states: Vec<Option<Vec<u8>>> = wire::decode(state).map_err(|error| error.to_string())?;
+        if states.len() != self.vms.len() || states.iter().all(Option::is_none) {
+            return Err("the state is of other programs than were announced".into());
+        }
+        for (place, state) in self.vms.iter_mut().zip(states) {
+            match (place.as_mut(), state) {
+                (Some(vm), Some(state)) => vm.restore_state(&state)?,
+                _ => *place = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, _age: Duration) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl ProgramVm {
+    fn restore_state(&mut self, state: &[u8]) -> Result<(), String> {
+        let mut reader = Reader::new(state).map_err(|error| error.to_string())?;
+        self.restore_parts(&mut reader).map_err(|error| error.to_string())?;
+        reader.finish().map_err(|error| error.to_string())
+    }
+}

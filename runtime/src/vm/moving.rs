@@ -1,0 +1,305 @@
+//! How a whole machine leaves and arrives while it runs: what the target must know to build one like it, and what
+//! then belongs to it besides memory. It must not know how it is sent.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use translator::model::MIPS64R2;
+
+use super::snapshots::{self, Identity, Snapshots, begin_watch, machine_state};
+use super::{Config, Vm, VmError};
+use crate::backend::disk::Format;
+use crate::backend::net::Link;
+use crate::drive::Schedule;
+use crate::machine::Ending;
+use crate::memory::{Ram, pages};
+use crate::migrate::{self, Hello, Standing};
+use crate::pause::{Brake, Hold};
+use crate::snapshot::Reader;
+use crate::vcpu::Vcpu;
+use crate::wire::{self, WireError};
+
+/// What a moved machine is called.
+pub const KIND: &str = "machine";
+
+/// What the target must know to build a machine like the one that comes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// The CPU model.
+    pub model: String,
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// The number of vCPUs.
+    pub vcpus: u32,
+    /// Instructions of a slice, if the vCPUs run in slices.
+    pub slice: Option<NonZeroU64>,
+    /// Nanoseconds for which the guest has lived when it was announced.
+    pub elapsed: u64,
+    /// The disks, in the order of their names in the guest.
+    pub disks: Vec<DiskShape>,
+    /// The network cards, in the order of their names in the guest.
+    pub cards: Vec<CardShape>,
+}
+
+/// A disk, which both sides open by the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskShape {
+    /// The image, by its absolute name.
+    pub file: PathBuf,
+    /// Whether it is stored as qcow2.
+    pub qcow2: bool,
+    /// Whether it refuses changes.
+    pub read_only: bool,
+    /// Bytes of the disk.
+    pub bytes: u64,
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardShape {
+    /// Its address.
+    pub mac: [u8; 6],
+    /// What it is plugged into.
+    pub link: LinkShape,
+}
+
+/// What kind of network it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkShape {
+    /// That of a user's program.
+    User,
+    /// Another program.
+    Stream,
+    /// A network device of the host's kernel.
+    Tap,
+}
+
+impl Shape {
+    fn of(config: &Config, elapsed: Duration) -> Result<Self, String> {
+        Ok(Self {
+            model: config.model.name.into(),
+            ram: config.ram,
+            vcpus: config.vcpus as u32,
+            slice: match config.schedule {
+                Schedule::Threads => None,
+                Schedule::Slices(slice) => Some(slice),
+            },
+            elapsed: elapsed.as_nanos() as u64,
+            disks: config.disks.iter().map(disk).collect::<Result<_, _>>()?,
+            cards: config
+                .cards
+                .iter()
+                .enumerate()
+                .map(|(number, card)| CardShape {
+                    mac: card.mac.unwrap_or_else(|| card.link.default_mac(&config.name, number)).0,
+                    link: match card.link {
+                        Link::User(_) => LinkShape::User,
+                        Link::Stream(_) => LinkShape::Stream,
+                        Link::Tap(_) => LinkShape::Tap,
+                    },
+                })
+                .collect(),
+        })
+    }
+
+    /// What a source says.
+    ///
+    /// # Errors
+    /// Refuses what is no shape, or that of a machine that cannot be.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ShapeError> {
+        let shape: Self = wire::decode(bytes)?;
+        if shape.model != MIPS64R2.name {
+            return Err(ShapeError::Model(shape.model));
+        }
+        Ok(shape)
+    }
+}
+
+/// Why no machine can be built for one that comes.
+#[derive(Debug, thiserror::Error)]
+pub enum ShapeError {
+    /// It is no shape.
+    #[error("what is said of the machine makes no sense: {0}")]
+    Wire(#[from] WireError),
+    /// It has another CPU.
+    #[error("it is a machine with CPU {0}, which this myvmm does not have")]
+    Model(String),
+}
+
+fn disk(disk: &crate::backend::disk::SharedDisk) -> Result<DiskShape, String> {
+    let image = disk.image().ok_or("a disk of the machine is in no image file, and so cannot be named")?;
+    let name = image.file.display();
+    if image.snapshot && !image.read_only {
+        return Err(format!("disk image {name} was given with snapshot=on: its changes cannot be moved"));
+    }
+    let file = std::fs::canonicalize(&image.file).map_err(|error| format!("disk image {name}: {error}"))?;
+    let qcow2 = image.format == Some(Format::Qcow2);
+    Ok(DiskShape { file, qcow2, read_only: image.read_only, bytes: disk.size() })
+}
+
+/// A machine that leaves.
+pub struct Leaving<'a> {
+    snapshots: &'a Snapshots,
+    name: String,
+    shape: Shape,
+    /// Kept so that nobody else watches memory meanwhile.
+    _watch: MutexGuard<'a, Option<Identity>>,
+    /// Whether memory is watched already.
+    begun: bool,
+    hold: Option<Hold<Vcpu>>,
+    brake: Option<Brake>,
+}
+
+impl<'a> Leaving<'a> {
+    /// The machine of `snapshots`, which was built from `config`.
+    ///
+    /// # Errors
+    /// Says why it cannot leave.
+    pub fn new(snapshots: &'a Snapshots, config: &Config) -> Result<Self, String> {
+        let mut watch = snapshots.watch().ok_or("the machine is just being saved or moved")?;
+        // What was clean since then is known no longer.
+        *watch = None;
+        let shape = Shape::of(config, snapshots.shared.machine.run_time())?;
+        let name = config.name.clone();
+        Ok(Self { snapshots, name, shape, _watch: watch, begun: false, hold: None, brake: None })
+    }
+
+    fn ram(&self) -> &Arc<Ram> {
+        &self.snapshots.shared.machine.ram
+    }
+
+    fn take_changed(&mut self, hold: &Hold<Vcpu>) -> Vec<migrate::Place> {
+        let dirty = begin_watch(&self.snapshots.shared.machine, hold, None);
+        if std::mem::replace(&mut self.begun, true) {
+            return dirty.into_iter().map(|pa| (0, pa)).collect();
+        }
+        let populated = snapshots::populated(self.ram(), &dirty);
+        let banks = pages(self.ram().banks());
+        banks.filter(|pa| populated[pa.page_number() as usize]).map(|pa| (0, pa)).collect()
+    }
+}
+
+impl migrate::Leaving for Leaving<'_> {
+    fn hello(&self) -> Hello {
+        Hello {
+            identity: Identity::default(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            name: self.name.clone(),
+            kind: KIND.into(),
+            memories: vec![self.ram().banks().iter().map(|bank| (bank.base.0, bank.size)).collect()],
+            shape: wire::encode(&self.shape),
+        }
+    }
+
+    fn memories(&self) -> Vec<Arc<Ram>> {
+        vec![Arc::clone(self.ram())]
+    }
+
+    fn changed(&mut self) -> Vec<migrate::Place> {
+        let hold = self.snapshots.shared.vcpus.hold();
+        self.take_changed(&hold)
+    }
+
+    fn throttle(&mut self, percent: u32) {
+        match &self.brake {
+            Some(brake) if percent > 0 => brake.set(percent),
+            None if percent > 0 => self.brake = Brake::new(&self.snapshots.shared.vcpus, percent).ok(),
+            _ => self.brake = None,
+        }
+    }
+
+    fn stop(&mut self) -> Result<Standing, String> {
+        let vcpus = &self.snapshots.shared.vcpus;
+        let hold = vcpus.hold();
+        if self.snapshots.shared.machine.control.ending().is_some() {
+            return Err("the machine has ended".into());
+        }
+        let pages = self.take_changed(&hold);
+        let state = self.snapshots.state(&hold, Identity::default(), Vec::new()).finish();
+        self.hold = Some(hold);
+        Ok(Standing { pages, state, paused: vcpus.is_paused() })
+    }
+
+    fn let_go(&mut self) -> Result<(), String> {
+        self.snapshots.shared.disks.iter().try_for_each(|disk| {
+            disk.flush().map_err(|error| format!("a disk cannot be brought to its file: {error}"))
+        })
+    }
+
+    fn gone(&mut self) {
+        self.snapshots.shared.machine.control.end(Ending::Moved);
+    }
+
+    fn go_on(&mut self) -> Result<(), String> {
+        self.hold = None;
+        Ok(())
+    }
+}
+
+/// A machine that arrives. Until it is dropped, the machine stands still.
+pub struct Arriving {
+    snapshots: Snapshots,
+    hold: Hold<Vcpu>,
+    /// What the guest's clock showed when it was announced, and what it showed at last.
+    announced: Duration,
+    left: Duration,
+    sliced: bool,
+}
+
+/// A guest that stood still for longer was paused, and its clock does not make up for that.
+const LONGEST_MOVE: Duration = Duration::from_secs(5);
+/// A century: no guest lives longer.
+const LONGEST_LIFE: u64 = 100 * 366 * 24 * 3600 * 1_000_000_000;
+
+impl Arriving {
+    /// Builds a machine of `shape` for what comes; everything else is as `config` says. What the guest prints goes to
+    /// `output`.
+    ///
+    /// # Errors
+    /// Fails as [`Vm::build`] does.
+    pub fn new(
+        shape: &Shape,
+        config: &Config,
+        output: Box<dyn std::io::Write + Send>,
+    ) -> Result<(Vm, Self), VmError> {
+        let vm = Vm::blank(config, output)?;
+        let (hold, snapshots) = (vm.handle.hold(), vm.snapshots());
+        let announced = Duration::from_nanos(shape.elapsed);
+        let sliced = config.schedule != Schedule::Threads;
+        Ok((vm, Self { snapshots, hold, announced, left: announced, sliced }))
+    }
+}
+
+impl migrate::Arriving for Arriving {
+    fn memories(&self) -> Vec<Arc<Ram>> {
+        vec![Arc::clone(&self.snapshots.shared.machine.ram)]
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        let mut reader = Reader::new(state).map_err(|error| error.to_string())?;
+        let machine = machine_state(&mut reader).map_err(|error| error.to_string())?;
+        let here = &self.snapshots.shared.machine;
+        if machine.model != here.model.name
+            || machine.orders.len() != self.hold.count()
+            || machine.elapsed > LONGEST_LIFE
+        {
+            return Err("the state is of another machine than was announced".into());
+        }
+        self.left = Duration::from_nanos(machine.elapsed);
+        let restored = self.snapshots.restore_state(&self.hold, machine, reader);
+        restored.map_err(|error| error.to_string())
+    }
+
+    /// The guest's clock goes on as if it had run all the time, if it keeps the host's time.
+    fn take_over(&mut self, age: Duration) -> Result<(), String> {
+        let ran = self.left.saturating_sub(self.announced);
+        let missed = age.saturating_sub(ran);
+        if !self.sliced && missed < LONGEST_MOVE {
+            self.snapshots.shared.machine.set_run_time((self.left + missed).as_nanos() as u64);
+        }
+        Ok(())
+    }
+}
