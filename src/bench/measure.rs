@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,8 +20,10 @@ use super::{linux, scaling, warm_up};
 
 /// What is to be measured.
 pub struct Plan {
-    /// How often, after one round that does not count.
+    /// How often at most, after one round that does not count.
     pub rounds: usize,
+    /// How long the rounds of programs may take together. One is always measured.
+    pub limit: Duration,
     /// The programs, by name; none for all.
     pub only: Vec<String>,
     /// Whether Linux is booted too.
@@ -58,29 +60,47 @@ pub fn run(plan: &Plan) -> anyhow::Result<Results> {
     let bar = progress_bar();
     bar.set_length((jobs.len() * (plan.rounds + 1) + linux.len() * (linux::rounds(plan.rounds) + 1)) as u64);
     let start = QemuStart::new(plan.qemu, &directory.0)?;
-    for round in 0..=plan.rounds {
-        let start = start.seconds()?;
+    let mut rounds = Rounds { begun: Instant::now(), done: 0 };
+    while rounds.has_time(plan) {
+        let (round, start) = (rounds.done, start.seconds()?);
         for job in &mut jobs {
             bar.set_message(format!("{}, {}", WORKLOADS[job.place.0].name, job.place.1.name()));
             job.run(start, round > 0)?;
             bar.inc(1);
         }
+        rounds.done += 1;
     }
-    let linux = linux::run(linux, linux::rounds(plan.rounds), &bar)?;
+    let counted = rounds.done - 1;
+    bar.set_length(bar.position() + (linux.len() * (linux::rounds(counted) + 1)) as u64);
+    let linux = linux::run(linux, linux::rounds(counted), &bar)?;
     bar.set_message("warm-up and scaling");
     let results = Results {
         form: FORM,
         made: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs(),
         processor: processor(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
-        rounds: plan.rounds,
+        rounds: counted,
         programs: collect(jobs),
         linux,
         warm_up: warm_up::curves()?,
-        scaling: scaling::scales(plan.rounds)?,
+        scaling: scaling::scales(counted)?,
     };
     bar.finish_and_clear();
     Ok(results)
+}
+
+/// The rounds that were measured, with the one that does not count.
+struct Rounds {
+    begun: Instant,
+    done: usize,
+}
+
+impl Rounds {
+    /// Whether one more round is wanted and, as long as the others took, would end in time.
+    fn has_time(&self, plan: &Plan) -> bool {
+        let per_round = self.begun.elapsed() / self.done.max(1) as u32;
+        self.done <= 1 || self.done <= plan.rounds && self.begun.elapsed() + per_round <= plan.limit
+    }
 }
 
 fn jobs(plan: &Plan, directory: &Path) -> anyhow::Result<Vec<Job>> {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -16,9 +17,12 @@ use crate::exit::{self, Refused};
 #[derive(Debug, Args)]
 #[command(after_help = format!("Programs:\n{}\n{}", programs(), exit::CODES), max_term_width = 100)]
 pub struct Bench {
-    /// How often everything is measured, after one round that does not count
+    /// How often everything is measured at most, after one round that does not count
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// How long the rounds of the programs may take together: on a busy host there are fewer, but always one
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    minutes: u16,
     /// Only these programs
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
     only: Vec<String>,
@@ -71,12 +75,19 @@ impl Bench {
         let history = self.history.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
         let plan = Plan {
             rounds: self.rounds.into(),
+            limit: Duration::from_secs(60 * u64::from(self.minutes)),
             only: self.only,
             linux: self.linux,
             qemu: self.vs.contains(&Whom::Qemu),
             native: self.vs.contains(&Whom::Native),
         };
         let results = bench::run(&plan)?;
+        if results.rounds < plan.rounds {
+            eprintln!(
+                "myvmm: the host is busy: {} of {} rounds fitted into --minutes {}",
+                results.rounds, plan.rounds, self.minutes
+            );
+        }
         print!("{}", bench::table(&results));
         let files = [
             (&self.html, bench::html(&results, &history)),

@@ -32,7 +32,7 @@ use generate::Menu;
 use image::{Place, SLOTS};
 use program::Program;
 use runtime::vcpu::Engine;
-use state::State;
+use state::{End, State};
 use translator::mode::Mode;
 
 const COUNTING_JIT: Setup =
@@ -88,13 +88,22 @@ fn compare(world: World, privilege: Privilege, [first, second]: [Run<'_>; 2]) {
     println!("  ends: {ends:?}");
 }
 
-/// Runs `batch` in both ways, and gives what the first leaves; a difference is reported.
+/// Runs `batch` in both ways, and gives what the first leaves; a difference is reported. A program that runs on and on is
+/// left at some point, in each way at another, and so are registers that the next one may find: those after it begin anew.
 fn agree(batch: &[Program], privilege: Privilege, [first, second]: [Run<'_>; 2]) -> Vec<State> {
-    let (ours, theirs) = (first.1(batch), second.1(batch));
-    for (slot, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-        if !ours.agrees(theirs) {
-            println!("{}", ours.difference(theirs));
+    if batch.is_empty() {
+        return Vec::new();
+    }
+    let (mut ours, theirs) = (first.1(batch), second.1(batch));
+    for (slot, theirs) in theirs.iter().enumerate() {
+        if !ours[slot].agrees(theirs) {
+            println!("{}", ours[slot].difference(theirs));
             report(&batch[..slot], &batch[slot], privilege, [first, second]);
+        }
+        if ours[slot].end == End::Never {
+            ours.truncate(slot + 1);
+            ours.extend(agree(&batch[slot + 1..], privilege, [first, second]));
+            break;
         }
     }
     ours

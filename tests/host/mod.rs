@@ -1,6 +1,7 @@
-//! What tests of the whole program share: guests, a terminal and the program itself. It must not know what is tested.
+//! What tests of the whole program share: guests, a terminal, clients and the program itself. It must not know what is tested.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod control;
 pub mod guest;
 pub mod pty;
 
