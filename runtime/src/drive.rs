@@ -7,13 +7,13 @@
 
 use std::any::Any;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use crate::machine::{Control, Ending, NANOSECONDS_PER_TICK};
 use crate::pause::Pausable;
+use crate::sliced_time::SlicedTime;
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
 
@@ -141,7 +141,7 @@ pub fn slices(
     vcpus: Arc<Pausable<Vcpu>>,
     engine: Engine,
     slice: NonZeroU64,
-    time: Arc<AtomicU64>,
+    time: Arc<SlicedTime>,
 ) -> Result<Vec<Statistics>, VmError> {
     let switches = Arc::clone(control);
     let play = move |()| {
@@ -204,7 +204,7 @@ struct Round<'a> {
     control: &'a Control,
     players: Vec<Player<'a>>,
     /// The tick that all are at; only this thread changes it.
-    time: &'a AtomicU64,
+    time: &'a SlicedTime,
 }
 
 impl<'a> Round<'a> {
@@ -213,13 +213,13 @@ impl<'a> Round<'a> {
         control: &'a Control,
         vcpus: &'a Pausable<Vcpu>,
         first: MutexGuard<'a, Vcpu>,
-        time: &'a AtomicU64,
+        time: &'a SlicedTime,
     ) -> Self {
         let others = (1..vcpus.count()).map(|number| vcpus.member(number));
         let vcpus = std::iter::once(first).chain(others);
         let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu, waits: false }).collect();
         let latest = players.iter().map(|player| player.vcpu.ticks()).max().unwrap_or(0);
-        time.store(latest, Ordering::Relaxed);
+        time.pass_to(latest);
         Self { control, players, time }
     }
 
@@ -235,22 +235,24 @@ impl<'a> Round<'a> {
     fn play(&mut self, engine: Engine, slice: u64) -> bool {
         let mut played = false;
         for player in &mut self.players {
-            player.vcpu.pass_time(self.time.load(Ordering::Relaxed));
+            player.vcpu.pass_time(self.time.tick());
             if player.is_ready(self.control) {
                 player.play(self.control, engine, slice);
-                self.time.store(player.vcpu.ticks(), Ordering::Relaxed);
+                self.time.pass_to(player.vcpu.ticks());
                 played = true;
             }
         }
         played
     }
 
-    /// Lets time pass until the first timer of a vCPU is due or something comes from outside.
+    /// Lets time pass until the first timer of a vCPU or of a device is due, or something comes from outside.
     fn rest(&self) {
-        let now = self.time.load(Ordering::Relaxed);
+        let now = self.time.tick();
         let waiting = self.players.iter().filter(|player| player.waits);
-        let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
-        let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
+        let timers = waiting.filter_map(|player| player.vcpu.deadline());
+        let next = timers.chain(self.time.due()).min();
+        let limit = next
+            .map(|next| Duration::from_nanos(next.saturating_sub(now).saturating_mul(NANOSECONDS_PER_TICK)));
         let begin = Instant::now();
         let rung = self.control.sleep(limit);
         let passed = now + begin.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK;
@@ -259,7 +261,7 @@ impl<'a> Round<'a> {
             Some(next) => next,
             None => passed,
         };
-        self.time.store(then.max(now), Ordering::Relaxed);
+        self.time.pass_to(then.max(now));
     }
 }
 
