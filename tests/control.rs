@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::control::{PATIENCE, Place};
 use host::guest::{GREETING, Guest};

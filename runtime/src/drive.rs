@@ -7,13 +7,13 @@
 
 use std::any::Any;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use crate::machine::{Control, Ending, NANOSECONDS_PER_TICK};
 use crate::pause::Pausable;
+use crate::sliced_time::SlicedTime;
 use crate::vcpu::{Engine, Outcome, Statistics, Vcpu};
 use crate::vm::VmError;
 use crate::vm::requests::{Request, Requests};
@@ -171,7 +171,7 @@ pub struct Rules {
     /// The instructions of a turn.
     pub slice: NonZeroU64,
     /// The tick that all vCPUs are at; it is kept here for others to see.
-    pub time: Arc<AtomicU64>,
+    pub time: Arc<SlicedTime>,
     /// Who answers the guest's requests; meanwhile time stands still.
     pub requests: Arc<Requests>,
 }
@@ -270,7 +270,7 @@ impl<'a> Round<'a> {
         let vcpus = std::iter::once(first).chain(others);
         let players: Vec<_> = vcpus.map(|vcpu| Player { vcpu }).collect();
         let latest = players.iter().map(|player| player.vcpu.ticks()).max().unwrap_or(0);
-        rules.time.store(latest, Ordering::Relaxed);
+        rules.time.pass_to(latest);
         Self { rules, players }
     }
 
@@ -292,10 +292,10 @@ impl<'a> Round<'a> {
         let Rules { control, time, .. } = self.rules;
         let mut played = Played::None;
         for (number, player) in self.players.iter_mut().enumerate() {
-            player.vcpu.pass_time(time.load(Ordering::Relaxed));
+            player.vcpu.pass_time(time.tick());
             if player.is_ready(control) {
                 let asked = player.play(self.rules);
-                time.store(player.vcpu.ticks(), Ordering::Relaxed);
+                time.pass_to(player.vcpu.ticks());
                 if let Some(request) = asked {
                     return Played::Asked(number, request);
                 }
@@ -305,13 +305,15 @@ impl<'a> Round<'a> {
         played
     }
 
-    /// Lets time pass until the first timer of a vCPU is due or something comes from outside.
+    /// Lets time pass until the first timer of a vCPU or of a device is due, or something comes from outside.
     fn rest(&self) {
         let Rules { control, time, .. } = self.rules;
-        let now = time.load(Ordering::Relaxed);
+        let now = time.tick();
         let waiting = self.players.iter().filter(|player| player.vcpu.waits);
-        let next = waiting.filter_map(|player| player.vcpu.deadline()).min();
-        let limit = next.map(|next| Duration::from_nanos(next.saturating_sub(now) * NANOSECONDS_PER_TICK));
+        let timers = waiting.filter_map(|player| player.vcpu.deadline());
+        let next = timers.chain(time.due()).min();
+        let limit = next
+            .map(|next| Duration::from_nanos(next.saturating_sub(now).saturating_mul(NANOSECONDS_PER_TICK)));
         let begin = Instant::now();
         let rung = control.sleep(limit);
         let passed = now + begin.elapsed().as_nanos() as u64 / NANOSECONDS_PER_TICK;
@@ -320,7 +322,7 @@ impl<'a> Round<'a> {
             Some(next) => next,
             None => passed,
         };
-        time.store(then.max(now), Ordering::Relaxed);
+        time.pass_to(then.max(now));
     }
 }
 

@@ -20,6 +20,7 @@ pub mod pause;
 pub mod persist;
 pub mod program;
 pub mod schedule;
+pub mod sliced_time;
 pub mod snapshot;
 mod stopwatch;
 mod sync;

@@ -7,7 +7,6 @@ pub mod snapshots;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use crate::backend::terminal::Terminal;
 use crate::board::fdt::{self, Chosen};
 use crate::board::virt::{self, Board, BoardError};
 use crate::bus::Bus;
+use crate::device::lock;
 use crate::device::rtc::{WallClock, host_clock};
 use crate::device::uart::SerialInput;
 use crate::device::virtio::block::Block;
@@ -42,6 +42,7 @@ use crate::memory::{Dma, Ram, RamError};
 use crate::observe::{Observer, Watching};
 use crate::pause::{Hold, Member, Pausable};
 use crate::persist::DeviceState;
+use crate::sliced_time::SlicedTime;
 use crate::vcpu::{Engine, Statistics, Vcpu};
 
 /// What machine to build and what to boot on it.
@@ -127,7 +128,7 @@ pub struct Vm {
     engine: Engine,
     schedule: Schedule,
     /// The tick that a machine in slices is at.
-    time: Arc<AtomicU64>,
+    time: Arc<SlicedTime>,
     serial_input: SerialInput,
     symbols: Symbols,
     snapshots: Snapshots,
@@ -141,7 +142,7 @@ struct Assembly {
     dma: Dma,
     board: Board,
     virtio: Vec<Arc<Transport>>,
-    time: Arc<AtomicU64>,
+    time: Arc<SlicedTime>,
 }
 
 /// How other threads control a machine, from before it runs until after its end. Clones control the
@@ -271,7 +272,7 @@ impl Assembly {
         let sliced = config.schedule != Schedule::Threads;
         let control =
             if sliced { Control::with_one_thread(config.vcpus) } else { Control::new(config.vcpus) };
-        let time = Arc::<AtomicU64>::default();
+        let time = Arc::<SlicedTime>::default();
         let output = OutputQueue::new(output).map_err(VmError::Thread)?;
         let devices = virtio_devices(config, entropy).map_err(VmError::Network)?;
         let size = virt::Size { ram: config.ram, vcpus: config.vcpus, virtio: devices.len() };
@@ -294,6 +295,11 @@ impl Assembly {
             virtio: virtio.iter().map(wire).collect(),
         };
         let board = Board::new(config.ram, config.vcpus, host)?;
+        if sliced {
+            lock(&board.clock).leave_alarm_to_owner();
+            let clock = Arc::downgrade(&board.clock);
+            time.tell(clock);
+        }
         Ok(Self { control, ram, dma, board, virtio, time })
     }
 
@@ -435,9 +441,9 @@ fn transport(device: Box<dyn VirtioDevice>, dma: &Dma, sliced: bool) -> std::io:
 }
 
 /// The wall clock of a machine in slices: every run begins on the first day of 2020.
-fn sliced_clock(time: Arc<AtomicU64>) -> WallClock {
+fn sliced_clock(time: Arc<SlicedTime>) -> WallClock {
     const BEGINNING: u64 = 1_577_836_800;
-    Box::new(move || BEGINNING * 1_000_000_000 + time.load(Ordering::Relaxed) * NANOSECONDS_PER_TICK)
+    Box::new(move || BEGINNING * 1_000_000_000 + time.tick() * NANOSECONDS_PER_TICK)
 }
 
 fn load_kernel(config: &Config, board: &Board, ram: &Ram) -> Result<Boot, VmError> {

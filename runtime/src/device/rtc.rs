@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Access, Device, lock, read_words, write_words};
 use crate::bus::irq::IrqLine;
 use crate::persist::Persist;
+use crate::sliced_time::Timed;
 
 /// The registers, by their byte offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub struct Rtc {
     line: IrqLine,
     itself: Weak<Mutex<Self>>,
     watched: bool,
+    /// Whether whoever lets the clock's time pass sees to the alarm.
+    left_to_owner: bool,
     paused: bool,
 }
 
@@ -96,9 +99,15 @@ impl Rtc {
     pub fn new(clock: WallClock, line: IrqLine) -> Arc<Mutex<Self>> {
         Arc::new_cyclic(|itself| {
             let itself = Weak::clone(itself);
-            let (state, watched, paused) = (State::default(), false, false);
-            Mutex::new(Self { state, clock, line, itself, watched, paused })
+            let state = State::default();
+            let (watched, left_to_owner, paused) = (false, false, false);
+            Mutex::new(Self { state, clock, line, itself, watched, left_to_owner, paused })
         })
+    }
+
+    /// From now on no thread watches the alarm: whoever lets the clock's time pass calls it, as [`Timed`].
+    pub fn leave_alarm_to_owner(&mut self) {
+        self.left_to_owner = true;
     }
 
     fn now(&self) -> u64 {
@@ -117,7 +126,7 @@ impl Rtc {
     /// Sees to it that a thread calls [`settle`](Self::settle) when the alarm is due. There is none
     /// while no alarm is armed, which is nearly always.
     fn watch(&mut self) {
-        if !self.state.armed || self.watched {
+        if !self.state.armed || self.watched || self.left_to_owner {
             return;
         }
         let rtc = Weak::clone(&self.itself);
@@ -183,6 +192,20 @@ fn watch_alarm(rtc: &Weak<Mutex<Rtc>>) {
     }
 }
 
+impl Timed for Mutex<Rtc> {
+    fn due_in(&self) -> Option<u64> {
+        let rtc = lock(self);
+        rtc.state.armed.then(|| rtc.state.alarm.saturating_sub(rtc.now()))
+    }
+
+    fn time_has_passed(&self) {
+        let mut rtc = lock(self);
+        if rtc.state.armed {
+            rtc.settle();
+        }
+    }
+}
+
 impl Persist for Rtc {
     const KIND: &'static str = "clock";
     const VERSION: u16 = 1;
@@ -237,6 +260,8 @@ mod tests {
     use super::*;
     use crate::bus::irq::IrqSink;
     use crate::device::Size;
+    use crate::machine::NANOSECONDS_PER_TICK;
+    use crate::sliced_time::SlicedTime;
 
     #[derive(Default)]
     struct Wire(AtomicBool);
@@ -292,6 +317,27 @@ mod tests {
         write(&rtc, Register::ClearInterrupt, 1);
         assert!(!wire.0.load(Ordering::SeqCst));
         assert_eq!(read(&rtc, Register::AlarmStatus), 0);
+    }
+
+    #[test]
+    fn an_alarm_that_is_left_to_the_owner_goes_off_when_time_is_let_pass() {
+        let (wire, time) = (Arc::new(Wire::default()), Arc::new(SlicedTime::default()));
+        let shown = Arc::clone(&time);
+        let clock: WallClock = Box::new(move || 1000 + shown.tick() * NANOSECONDS_PER_TICK);
+        let rtc = Rtc::new(clock, IrqLine::new(wire.clone(), 0));
+        lock(&rtc).leave_alarm_to_owner();
+        let owned = Arc::downgrade(&rtc);
+        time.tell(owned);
+        assert_eq!(time.due(), None);
+        write(&rtc, Register::InterruptEnable, 1);
+        write(&rtc, Register::AlarmLow, 1000 + 5 * NANOSECONDS_PER_TICK - 1);
+        assert_eq!(time.due(), Some(5));
+        assert!(!lock(&rtc).watched);
+        time.pass_to(4);
+        assert!(!wire.0.load(Ordering::SeqCst));
+        time.pass_to(5);
+        assert!(wire.0.load(Ordering::SeqCst));
+        assert_eq!(time.due(), None);
     }
 
     #[test]
