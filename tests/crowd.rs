@@ -165,11 +165,21 @@ impl Member {
         assert_eq!(status["running"], Value::Bool(!paused), "{}", self.name);
     }
 
-    /// Saves it; the reply says how that went.
+    /// Saves it, and waits until the file is there.
     fn save(&mut self, file: &Path) {
         let arguments = json!({ "file": file, "form": "mapped" });
         let reply = self.client.ask(&json!({ "execute": "x-myvmm-snapshot", "arguments": arguments }));
-        assert!(reply["return"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{}: {reply}", self.name);
+        assert!(reply["return"].is_object(), "{}: {reply}", self.name);
+        let begun = Instant::now();
+        loop {
+            let saved = self.client.execute("x-myvmm-query-snapshot");
+            if saved["status"] != "active" {
+                assert!(saved["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{}: {saved}", self.name);
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{} is still being saved", self.name);
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Its guest runs: a program by its instructions, a machine because it answers, Linux because it prints, once it has
