@@ -236,6 +236,15 @@ impl Member {
     }
 }
 
+/// A test that fails leaves none behind.
+impl Drop for Member {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, and need not be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// One who does anything to a share of the crowd.
 struct Driver<'a> {
     crowd: &'a Crowd,
