@@ -35,10 +35,22 @@ impl Pty {
         Self { person, program, printed, transcript: String::new(), read: 0 }
     }
 
-    /// Starts a program on the terminal.
-    pub fn start(&self, mut command: Command) -> Child {
+    /// Starts a program on the terminal, which ignores no signal: whoever runs the tests may, as a shell does for what
+    /// it runs in the background.
+    pub fn start(&self, command: Command) -> Child {
         let end = || Stdio::from(OwnedFd::from(self.program.try_clone().unwrap()));
-        command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap()
+        let mut fresh = Command::new("env");
+        fresh.arg("--default-signal").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => fresh.env(name, value),
+                None => fresh.env_remove(name),
+            };
+        }
+        if let Some(directory) = command.get_current_dir() {
+            fresh.current_dir(directory);
+        }
+        fresh.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap()
     }
 
     /// Types.
