@@ -235,7 +235,7 @@ fn output_that_nobody_takes_ends_the_machine() {
 /// A guest at a terminal that has said that it is there.
 fn at_terminal(guest: &Guest) -> (Pty, Child) {
     let mut pty = Pty::open();
-    let child = pty.start(boot(guest, &[]));
+    let child = pty.start(&boot(guest, &[]));
     pty.expect("ready", PATIENCE);
     assert!(pty.is_raw());
     (pty, child)

@@ -21,7 +21,7 @@ fn machine(place: &Place, name: &str) -> (Child, Pty, Guest) {
     let mut pty = Pty::open();
     let mut command = place.myvmm(&["run", "--smp", "2", "--name", name, "--kernel"]);
     command.arg(guest.path());
-    let child = pty.start(command);
+    let child = pty.start(&command);
     pty.expect(GREETING.trim(), PATIENCE);
     (child, pty, guest)
 }
@@ -87,7 +87,7 @@ fn blocks_of_a_machine_are_shown_while_it_runs_and_in_its_snapshot() {
     let mut command =
         place.myvmm(&["run", "--engine=jit", "--name=shown", "--snapshots", &folder, "--kernel"]);
     command.arg(guest.path());
-    let mut child = pty.start(command);
+    let mut child = pty.start(&command);
     pty.expect(GREETING.trim(), PATIENCE);
     // The guest waits for a key, which its console is asked for.
     let begun = Instant::now();
@@ -233,7 +233,7 @@ fn programs_that_wait_for_ever_can_be_paused_and_ended() {
     let file = place.0.path().join("wait.s");
     fs::write(&file, "main: li $v0, 5\n syscall\n").unwrap();
     let pty = Pty::open();
-    let mut child = pty.start(place.myvmm(&["-v", file.to_str().unwrap(), "--name", "waits"]));
+    let mut child = pty.start(&place.myvmm(&["-v", file.to_str().unwrap(), "--name", "waits"]));
     let mut client = place.client("waits");
     client.execute("stop");
     client.expect("STOP");

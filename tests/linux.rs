@@ -139,7 +139,7 @@ impl Person {
     fn sit_down() -> Self {
         prepare();
         let pty = Pty::open();
-        let child = pty.start(myvmm(["debian"]));
+        let child = pty.start(&myvmm(["debian"]));
         Self { pty, child }
     }
 

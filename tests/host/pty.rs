@@ -37,7 +37,7 @@ impl Pty {
 
     /// Starts a program on the terminal, which ignores no signal: whoever runs the tests may, as a shell does for what
     /// it runs in the background.
-    pub fn start(&self, command: Command) -> Child {
+    pub fn start(&self, command: &Command) -> Child {
         let end = || Stdio::from(OwnedFd::from(self.program.try_clone().unwrap()));
         let mut fresh = Command::new("env");
         fresh.arg("--default-signal").arg(command.get_program()).args(command.get_args());
