@@ -165,11 +165,25 @@ impl Member {
         assert_eq!(status["running"], Value::Bool(!paused), "{}", self.name);
     }
 
+    /// Has it do something, as soon as it is there: a machine that is just being reset is not, for a moment.
+    fn order(&mut self, command: &Value) {
+        let begun = Instant::now();
+        loop {
+            let reply = self.client.ask(command);
+            if reply["return"].is_object() {
+                return;
+            }
+            let comes =
+                reply["error"]["desc"] == "The machine is not yet there" && begun.elapsed() < PATIENCE;
+            assert!(comes, "{}: {reply}", self.name);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Saves it, and waits until the file is there.
     fn save(&mut self, file: &Path) {
         let arguments = json!({ "file": file, "form": "mapped" });
-        let reply = self.client.ask(&json!({ "execute": "x-myvmm-snapshot", "arguments": arguments }));
-        assert!(reply["return"].is_object(), "{}: {reply}", self.name);
+        self.order(&json!({ "execute": "x-myvmm-snapshot", "arguments": arguments }));
         let begun = Instant::now();
         loop {
             let saved = self.client.execute("x-myvmm-query-snapshot");
@@ -285,7 +299,7 @@ impl<'a> Driver<'a> {
                 "checks"
             }
             6 | 7 if kind == Kind::Machine => {
-                member.client.execute("system_reset");
+                member.order(&json!({ "execute": "system_reset" }));
                 "resets"
             }
             8 | 9 => {
