@@ -75,7 +75,7 @@ proptest! {
             assert!(matches!(here.take(), Err(DiskError::Busy { .. })));
         }
         apply(&*disks[all.len() % 2], &mut model, &[]);
-        drop(disks);
+        disks.iter().for_each(|disk| disk.hand_over().unwrap());
         if qcow2 {
             qemu_img(&["check", "-q", file.path().to_str().unwrap()]);
         }
