@@ -137,10 +137,11 @@ fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingE
     }
     let header = header::encode(frame, chains.len() as u16);
     let mut parts = [&header[..], &frame.bytes];
-    for chain in &chains {
-        let written = fill(chain, &mut parts)?;
-        queue.push(chain, written)?;
-    }
+    let filled: Result<Vec<(&Chain, u32)>, RingError> =
+        chains.iter().map(|chain| Ok((chain, fill(chain, &mut parts)?))).collect();
+    // All at once: a driver that finds the first buffer wants the others, too (section 5.1.6.4.1), and Linux
+    // drops a frame of which one is missing.
+    queue.push_together(&filled?)?;
     Ok(true)
 }
 

@@ -360,13 +360,23 @@ impl Queue {
     /// # Errors
     /// Fails if the ring is no longer in RAM, which cannot be.
     pub fn push(&mut self, chain: &Chain, written: u32) -> Result<(), RingError> {
-        let slot = u64::from(self.position.next_used % self.layout.size);
-        let mut element = [0; 8];
-        element[..4].copy_from_slice(&u32::from(chain.head).to_le_bytes());
-        element[4..].copy_from_slice(&written.to_le_bytes());
-        self.dma.write(Pa(self.layout.used + RING_HEADER + 8 * slot), &element)?;
-        self.position.next_used = self.position.next_used.wrapping_add(1);
-        // The element, and the data that it stands for, come before the index.
+        self.push_together(&[(chain, written)])
+    }
+
+    /// Gives requests back as [`Queue::push`] does, and all of them at once: the driver sees none or all.
+    ///
+    /// # Errors
+    /// Fails if the ring is no longer in RAM, which cannot be.
+    pub fn push_together(&mut self, requests: &[(&Chain, u32)]) -> Result<(), RingError> {
+        for (chain, written) in requests {
+            let slot = u64::from(self.position.next_used % self.layout.size);
+            let mut element = [0; 8];
+            element[..4].copy_from_slice(&u32::from(chain.head).to_le_bytes());
+            element[4..].copy_from_slice(&written.to_le_bytes());
+            self.dma.write(Pa(self.layout.used + RING_HEADER + 8 * slot), &element)?;
+            self.position.next_used = self.position.next_used.wrapping_add(1);
+        }
+        // The elements, and the data that they stand for, come before the index.
         fence(Ordering::Release);
         self.dma.store_u16(Pa(self.layout.used + 2), self.position.next_used)?;
         Ok(())
