@@ -2,17 +2,17 @@
 //! process is killed while it runs there is gone, as without a move; nothing else loses it, and it never runs twice.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use crate::faults::{COMMIT, COMPLETE, READY, RUNNING, STATE, STEPS};
 use crate::guests::{PATIENCE, wait_until};
 use crate::host::guest::Guest;
 use crate::host::text;
-use crate::processes::{Receiver, listed, start};
+use crate::processes::{Receiver, guests, kill, listed, start};
 use crate::proxy::{Proxy, Way};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,19 +44,12 @@ fn fate(victim: Victim, kind: u8) -> Fate {
     }
 }
 
-fn kill(process: u32) {
-    let process = Pid::from_raw(process.cast_signed()).unwrap();
-    // It may have ended by itself.
-    let _ = kill_process(process, Signal::KILL);
-}
-
 /// The process of the guest that comes to a receiver, once it is there.
-fn newcomer(receiver: u32) -> u32 {
+fn newcomer(receiver: u32) -> Pid {
     let begun = Instant::now();
     loop {
-        let children = std::fs::read_to_string(format!("/proc/{receiver}/task/{receiver}/children")).unwrap();
-        match children.split_whitespace().next() {
-            Some(child) => return child.parse().unwrap(),
+        match guests(receiver).first() {
+            Some(guest) => return *guest,
             None => assert!(begun.elapsed() < PATIENCE, "no process for the guest"),
         }
         thread::sleep(Duration::from_millis(1));
@@ -66,15 +59,15 @@ fn newcomer(receiver: u32) -> u32 {
 fn walk(guest: &Guest, victim: Victim, (way, kind, step): (Way, u8, &str)) {
     let case = format!("{victim:?} is killed at {step}");
     let (home, target) = (Receiver::new(), Receiver::new());
-    let source = Arc::<AtomicU32>::default();
+    let source = Arc::<AtomicI32>::default();
     let (receiver, process) = (target.child.id(), Arc::clone(&source));
     let hook = move || match victim {
-        Victim::Source => kill(process.load(Ordering::SeqCst)),
+        Victim::Source => kill(Pid::from_raw(process.load(Ordering::SeqCst)).unwrap()),
         Victim::Target => kill(newcomer(receiver)),
     };
     let proxy = Proxy::calling(target.place.parse().unwrap(), way, kind, Arc::new(hook));
     let child = start(&home, guest, &["--movable"]);
-    source.store(child.id(), Ordering::SeqCst);
+    source.store(child.id().cast_signed(), Ordering::SeqCst);
     let said = home.run(&["migrate", "demo", &proxy.address.to_string()]);
     assert!(proxy.is_broken(), "{case}: it was never reached: {}", text(&said.stderr));
     let state = |at| listed(at, "demo").map(|vm| vm["state"].as_str().unwrap().to_owned());

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::guests::PATIENCE;
@@ -56,9 +57,23 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
+        // What ends the receiver does not end the guests, and a test that fails leaves some.
+        guests(self.child.id()).into_iter().for_each(kill);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The processes of guests that came to a receiver.
+pub fn guests(receiver: u32) -> Vec<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{receiver}/task/{receiver}/children"));
+    let children = children.unwrap_or_default();
+    children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
+}
+
+/// Kills a process, if it has not ended by itself.
+pub fn kill(process: Pid) {
+    let _ = kill_process(process, Signal::KILL);
 }
 
 /// The VM called `name` that is controlled in the directory of `receiver`.
