@@ -385,4 +385,6 @@ impl Network for User {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
