@@ -134,8 +134,14 @@ impl Bench {
     /// A datagram as the guest would send it.
     pub fn datagram(&mut self, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) {
         let ends = Ends { guest: SocketAddrV4::new(to.0, to.1), peer: SocketAddrV4::new(from.0, from.1) };
-        let bytes = frame::datagram(GATEWAY_MAC, ends, payload);
-        self.user.send(&Frame { bytes, ..Frame::default() });
+        self.say(frame::datagram(GATEWAY_MAC, ends, payload));
+    }
+
+    /// A packet in as many frames as it needs.
+    fn say(&mut self, frame: Vec<u8>) {
+        for bytes in fragments::cut(frame, 5) {
+            self.user.send(&Frame { bytes, ..Frame::default() });
+        }
     }
 
     fn next_frame(&mut self) -> Vec<u8> {
@@ -257,6 +263,43 @@ fn datagrams_are_passed_on_and_their_answers_come_back() {
     assert_eq!(datagrams.count(), datagram::MOST);
     datagrams.forget();
     assert_eq!(datagrams.count(), 0);
+}
+
+/// What comes together of the next fragments for the guest.
+fn next_whole(bench: &mut Bench) -> Vec<u8> {
+    let mut fragments = Fragments::default();
+    loop {
+        let frame = bench.next_frame();
+        let packet = Ipv4Packet::new_checked(&frame[14..]).unwrap();
+        if let Some(payload) = fragments.take(&packet, Instant::now()) {
+            return payload;
+        }
+    }
+}
+
+#[test]
+fn long_datagrams_and_echoes_come_and_go_in_fragments() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut bench = Bench::new(&Options::default());
+    for length in [1473, 9000, datagram::LONGEST] {
+        let payload: Vec<u8> = (0..length).map(|at| (at % 253) as u8).collect();
+        bench.datagram((GUEST, 999), (GATEWAY, port), &payload);
+        let mut bytes = vec![0; 65_536];
+        let (received, peer) = server.recv_from(&mut bytes).unwrap();
+        assert!(bytes[..received] == payload, "{length}: {received}");
+        server.send_to(&payload, peer).unwrap();
+        let answer = next_whole(&mut bench);
+        let datagram = UdpPacket::new_checked(&answer[..]).unwrap();
+        let (from, to) = (IpAddress::Ipv4(GATEWAY), IpAddress::Ipv4(GUEST));
+        assert!(datagram.verify_checksum(&from, &to) && datagram.payload() == payload);
+    }
+    let ends = Ends { guest: SocketAddrV4::new(GATEWAY, 0x1234), peer: SocketAddrV4::new(GUEST, 0) };
+    let request = [&[8, 0, 0, 0, 0x12, 0x34, 0, 7][..], &[9; 3000]].concat();
+    bench.say(frame::echo(GATEWAY_MAC, ends, &request));
+    let answer = next_whole(&mut bench);
+    assert!(Icmpv4Packet::new_checked(&answer[..]).unwrap().verify_checksum());
+    assert_eq!((answer[0], &answer[4..]), (0, &request[4..]));
 }
 
 #[test]
