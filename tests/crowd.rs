@@ -373,7 +373,6 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "one run in five fails, for a reason that is not found yet; run it with --ignored"]
 fn a_crowd_comes_and_goes_and_leaves_nothing_behind() {
     let (time, seed) = (setting("MYVMM_CROWD_SECONDS", 15), setting("MYVMM_CROWD_SEED", 1));
     let crowd = Crowd::new();

@@ -21,6 +21,9 @@ use crate::guest_code::GuestCode;
 use crate::naming::Naming;
 use crate::observed::Observed;
 
+/// What a command for a machine that is being built is told.
+const ABSENT: &str = "The machine is not yet there";
+
 /// A machine.
 pub struct Machine {
     plug: Mutex<Plug>,
@@ -33,10 +36,15 @@ pub struct Machine {
 /// The machine that runs, and what outlasts it.
 #[derive(Default)]
 struct Plug {
-    current: Option<Handle>,
-    /// What saves the current machine.
-    snapshots: Option<Snapshots>,
+    current: Option<Current>,
     paused: bool,
+}
+
+/// A machine, and what saves it.
+#[derive(Clone)]
+struct Current {
+    handle: Handle,
+    snapshots: Snapshots,
 }
 
 /// The last snapshot that was asked for.
@@ -78,24 +86,23 @@ impl Machine {
     }
 
     /// The next machine, before it runs. If the one before was paused, this one is.
-    pub fn connect(&self, machine: Handle, snapshots: Snapshots) {
+    pub fn connect(&self, handle: Handle, snapshots: Snapshots) {
         let mut plug = self.lock();
         if plug.paused {
-            machine.pause();
+            handle.pause();
         }
-        (plug.current, plug.snapshots) = (Some(machine), Some(snapshots));
+        plug.current = Some(Current { handle, snapshots });
     }
 
     /// The machine has ended. Nobody holds it any more, so that it can be taken apart.
     pub fn disconnect(&self) {
-        let mut plug = self.lock();
-        (plug.current, plug.snapshots) = (None, None);
+        self.lock().current = None;
     }
 
     /// Ends the machine, if there is one.
     pub fn end(&self) {
-        if let Some(machine) = self.current() {
-            machine.quit();
+        if let Some(machine) = &self.lock().current {
+            machine.handle.quit();
         }
     }
 
@@ -104,19 +111,21 @@ impl Machine {
     /// # Errors
     /// Fails if none runs, and for what keeps it from being saved.
     pub fn save(&self, file: &Path, form: &Form) -> Result<Saved, Refused> {
-        self.snapshots()?.save(file, form).map_err(Refused::because)
-    }
-
-    fn snapshots(&self) -> Result<Snapshots, Refused> {
-        self.lock().snapshots.clone().ok_or_else(|| Refused("The machine is not yet there".into()))
+        let machine = self.current().ok_or_else(|| Refused(ABSENT.into()))?;
+        machine.snapshots.save(file, form).map_err(Refused::because)
     }
 
     fn lock(&self) -> MutexGuard<'_, Plug> {
         lock(&self.plug)
     }
 
-    fn current(&self) -> Option<Handle> {
-        self.lock().current.clone()
+    /// The machine, if it is there: one that is being reset is not until the next is built.
+    fn current(&self) -> Option<Current> {
+        self.lock().current.clone().filter(|machine| machine.handle.ending().is_none())
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        self.current().map(|machine| machine.handle)
     }
 }
 
@@ -132,8 +141,8 @@ impl Target for Machine {
     fn set_paused(&self, paused: bool) -> bool {
         let mut plug = self.lock();
         match &plug.current {
-            Some(machine) if paused => machine.pause(),
-            Some(machine) => machine.resume(),
+            Some(machine) if paused => machine.handle.pause(),
+            Some(machine) => machine.handle.resume(),
             None => false,
         };
         std::mem::replace(&mut plug.paused, paused) != paused
@@ -144,7 +153,7 @@ impl Target for Machine {
     }
 
     fn reset(&self) -> Result<(), Failure> {
-        let machine = self.current().ok_or_else(|| Failure::new("The machine is not yet there"))?;
+        let machine = self.handle().ok_or_else(|| Failure::new(ABSENT))?;
         machine.reset();
         Ok(())
     }
@@ -154,22 +163,22 @@ impl Target for Machine {
     }
 
     fn threads(&self) -> Vec<i32> {
-        self.current().map_or_else(|| vec![0; self.config.vcpus], |machine| machine.threads())
+        self.handle().map_or_else(|| vec![0; self.config.vcpus], |machine| machine.threads())
     }
 
     fn instructions(&self) -> Option<u64> {
-        let hold = self.current().filter(|_| self.config.watching.counted)?.hold();
+        let hold = self.handle().filter(|_| self.config.watching.counted)?.hold();
         Some((0..hold.count()).map(|vcpu| hold.member(vcpu).statistics.instructions).sum())
     }
 
     fn statistics(&self) -> Value {
-        let Some(machine) = self.current() else { return json!([]) };
+        let Some(machine) = self.handle() else { return json!([]) };
         let hold = machine.hold();
         (0..hold.count()).map(|vcpu| json!(hold.member(vcpu).statistics)).collect()
     }
 
     fn registers(&self, vcpu: usize) -> Option<Value> {
-        let hold = self.current()?.hold();
+        let hold = self.handle()?.hold();
         let vcpu = (vcpu < hold.count()).then(|| hold.member(vcpu))?;
         let cpu = &vcpu.cpu;
         let cp0: serde_json::Map<_, _> = Cp0::ALL
@@ -201,14 +210,14 @@ impl Target for Machine {
         if !file.is_absolute() {
             return Err(Failure::new("The file must have an absolute name"));
         }
-        let snapshots = self.snapshots().map_err(|error| Failure::new(error.to_string()))?;
+        let machine = self.current().ok_or_else(|| Failure::new(ABSENT))?;
         let mut saving = lock(&self.saving);
         if matches!(*saving, Saving::Active) {
             return Err(Failure::new("The machine is being saved already; see x-myvmm-query-snapshot"));
         }
         let (shared, file, form) = (Arc::clone(&self.saving), file.to_owned(), form.clone());
         let save = move || {
-            let result = snapshots.save(&file, &form).map_err(Refused::because);
+            let result = machine.snapshots.save(&file, &form).map_err(Refused::because);
             *lock(&shared) = Saving::Over(result);
         };
         let started = Builder::new().name("save".into()).spawn(save);
@@ -223,17 +232,14 @@ impl Target for Machine {
     }
 
     fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {
-        let plug = self.lock();
-        let machine = plug.current.clone().zip(plug.snapshots.clone());
-        drop(plug);
-        let (machine, snapshots) = machine.ok_or("The machine is not yet there")?;
-        let mut leaving = Leaving::new(&snapshots, &self.config, name)?;
+        let machine = self.current().ok_or(ABSENT)?;
+        let mut leaving = Leaving::new(&machine.snapshots, &self.config, name)?;
         let outcome = departure.run(&mut leaving, way);
         match &outcome {
             Outcome::Moved => (self.moved)(),
             // It must not go on when nobody holds it any more.
             Outcome::Stuck(..) => {
-                machine.pause();
+                machine.handle.pause();
                 self.lock().paused = true;
             }
             Outcome::Stayed(_) => {}
@@ -242,7 +248,7 @@ impl Target for Machine {
     }
 
     fn blocks(&self, index: usize, excerpt: &Excerpt) -> Result<Vec<Listing>, Failure> {
-        let machine = self.current().ok_or_else(|| Failure::new("The machine is not yet there"))?;
+        let machine = self.handle().ok_or_else(|| Failure::new(ABSENT))?;
         let observer = machine.observer();
         if let Some(count) = excerpt.hot {
             if !self.config.watching.profiled {

@@ -65,9 +65,9 @@ const TABLE: &[(c_long, Allowed, &str)] = &[
     (libc::SYS_mmap, Bits(2, WRITE, 0), "the code cache's executable view, when a machine reboots"),
     (libc::SYS_mprotect, Bits(2, EXECUTE, 0), "the allocator, guard pages"),
     (libc::SYS_munmap, Always, "the allocator, machines that end"),
-    (libc::SYS_mremap, Always, "the allocator"),
+    (libc::SYS_mremap, Always, "the allocator, the code cache's writable view"),
     (libc::SYS_madvise, Always, "the allocator, pages of RAM that are given back"),
-    (libc::SYS_memfd_create, Always, "RAM and code cache of a machine that reboots"),
+    (libc::SYS_memfd_create, Always, "RAM of a machine that reboots"),
     (libc::SYS_membarrier, Always, "code that other vCPUs may run"),
     // Files. Landlock says which.
     (libc::SYS_openat, Always, "kernels, snapshots, files of programs"),

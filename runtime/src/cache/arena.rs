@@ -1,12 +1,12 @@
-//! The memory that generated code is in: one memfd mapped twice, once to write and once to execute, so
+//! The memory that generated code is in: the same pages mapped twice, once to write and once to execute, so
 //! that no page is ever both. Its size and addresses never change. It is filled region by region.
 #![expect(unsafe_code, reason = "executable memory is mapped and patched here")]
 
-use std::fs::File;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use memmap2::MmapMut;
+use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+use rustix::mm::{mmap_anonymous, mprotect, mremap_fixed};
 use translator::code::{Code, Routine};
 use translator::emit::{Routines, routines};
 
@@ -21,8 +21,8 @@ const ALIGNMENT: usize = 64;
 
 /// Executable memory.
 pub struct Arena {
-    write: MmapMut,
-    execute: Mmap,
+    /// All pages to write, and then all pages to execute.
+    views: MmapMut,
     routines: Routines,
     region: usize,
     /// The next free byte of the current region.
@@ -44,27 +44,25 @@ impl Arena {
     /// # Errors
     /// Fails if the host gives no memory, or none that can be executed.
     pub fn new() -> std::io::Result<Self> {
-        let file = File::from(memfd_create("code-cache", MemfdFlags::CLOEXEC)?);
-        ftruncate(&file, ARENA_BYTES as u64)?;
-        // SAFETY: the memfd was made here and is known to nobody else, so it cannot be cut short.
-        let write = unsafe { MmapOptions::new().len(ARENA_BYTES).map_mut(&file)? };
-        // SAFETY: as above.
-        let execute = unsafe { MmapOptions::new().len(ARENA_BYTES).map_exec(&file)? };
-        let mut arena = Self { write, execute, routines: routines(), region: 0, next: ROUTINE_BYTES };
+        let mut arena = Self { views: views()?, routines: routines(), region: 0, next: ROUTINE_BYTES };
         assert!(arena.routines.bytes.len() <= ROUTINE_BYTES, "the shared routines fit their place");
         let bytes = std::mem::take(&mut arena.routines.bytes);
-        arena.write[..bytes.len()].copy_from_slice(&bytes);
+        arena.views[..bytes.len()].copy_from_slice(&bytes);
         Ok(arena)
+    }
+
+    fn executable(&self) -> &[u8] {
+        &self.views[ARENA_BYTES..]
     }
 
     /// The host address of offset `offset`, to execute.
     pub fn address(&self, offset: usize) -> u64 {
-        self.execute.as_ptr() as u64 + offset as u64
+        self.executable().as_ptr() as u64 + offset as u64
     }
 
     /// The offset of host address `address`.
     pub fn offset_of(&self, address: u64) -> usize {
-        address.wrapping_sub(self.execute.as_ptr() as u64) as usize
+        address.wrapping_sub(self.executable().as_ptr() as u64) as usize
     }
 
     /// The host address of the way into generated code.
@@ -97,7 +95,7 @@ impl Arena {
         assert!(!self.is_full(code.bytes.len()), "the caller made room");
         let offset = self.next.next_multiple_of(ALIGNMENT);
         self.next = offset + code.bytes.len();
-        self.write[offset..self.next].copy_from_slice(&code.bytes);
+        self.views[offset..self.next].copy_from_slice(&code.bytes);
         for (at, routine) in &code.calls {
             let target = self.routine(*routine);
             self.write_displacement(offset + at, target);
@@ -113,7 +111,7 @@ impl Arena {
     }
 
     fn write_displacement(&mut self, at: usize, target: usize) {
-        self.write[at..at + 4].copy_from_slice(&displacement(at, target).to_le_bytes());
+        self.views[at..at + 4].copy_from_slice(&displacement(at, target).to_le_bytes());
     }
 
     /// Points the jump whose displacement is at `at` to `target`, while vCPUs may run it.
@@ -121,10 +119,10 @@ impl Arena {
     /// # Panics
     /// Panics if `at` is no multiple of 4 inside the arena.
     pub fn redirect(&self, at: usize, target: usize) {
-        assert!(at.is_multiple_of(4) && at + 4 <= self.write.len());
+        assert!(at.is_multiple_of(4) && at + 4 <= ARENA_BYTES);
         // SAFETY: the four bytes are inside the mapping and aligned; while code runs they are only
         // accessed by such stores and by the host's instruction fetch, which sees old or new.
-        let word = unsafe { AtomicU32::from_ptr(self.write.as_ptr().add(at).cast_mut().cast()) };
+        let word = unsafe { AtomicU32::from_ptr(self.views.as_ptr().add(at).cast_mut().cast()) };
         word.store(displacement(at, target) as u32, Ordering::Release);
     }
 
@@ -133,24 +131,24 @@ impl Arena {
     /// # Panics
     /// Panics if `offset` is no multiple of 8 inside the arena.
     pub fn overwrite_entry(&self, offset: usize, target: usize) {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= self.write.len());
+        assert!(offset.is_multiple_of(8) && offset + 8 <= ARENA_BYTES);
         let mut bytes = [0x90; 8];
         bytes[0] = 0xe9;
         bytes[1..5].copy_from_slice(&displacement(offset + 1, target).to_le_bytes());
         // SAFETY: the eight bytes are inside the mapping and aligned, and belong to the block: the
         // emitter makes no block shorter. The host fetches them whole, old or new.
-        let word = unsafe { AtomicU64::from_ptr(self.write.as_ptr().add(offset).cast_mut().cast()) };
+        let word = unsafe { AtomicU64::from_ptr(self.views.as_ptr().add(offset).cast_mut().cast()) };
         word.store(u64::from_le_bytes(bytes), Ordering::Release);
     }
 
     /// Writes the constant at `at` of a block that nobody runs yet.
     pub fn write_constant(&mut self, at: usize, value: u64) {
-        self.write[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        self.views[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
 
     /// The offset that the jump whose displacement is at `at` goes to.
     pub fn target(&self, at: usize) -> usize {
-        let bytes = self.execute[at..].first_chunk().copied().unwrap_or_default();
+        let bytes = self.executable()[at..].first_chunk().copied().unwrap_or_default();
         (at + 4).wrapping_add_signed(i32::from_le_bytes(bytes) as isize)
     }
 
@@ -172,11 +170,48 @@ impl Arena {
 
     /// The bytes of `length` bytes of code at `offset`.
     pub fn bytes(&self, offset: usize, length: usize) -> &[u8] {
-        &self.execute[offset..offset + length]
+        &self.executable()[offset..offset + length]
     }
+}
+
+/// Maps the pages of an arena. They belong to no file, since Linux's perf looks only for code in such memory up in
+/// the map that a process writes for it (tools/perf/util/map.c, `is_anon_memory`).
+fn views() -> std::io::Result<MmapMut> {
+    let mut views = MmapMut::map_anon(2 * ARENA_BYTES)?;
+    let write = views.as_mut_ptr();
+    let execute = write.wrapping_add(ARENA_BYTES).cast();
+    // SAFETY: both halves are this mapping's own, which nobody knows yet and which ends as a whole. An old length of 0
+    // has the host map the same shared pages once more (mremap(2)).
+    unsafe {
+        let shared = MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE;
+        mmap_anonymous(execute, ARENA_BYTES, ProtFlags::READ | ProtFlags::EXEC, shared)?;
+        mremap_fixed(execute, 0, ARENA_BYTES, MremapFlags::MAYMOVE, write.cast())?;
+        mprotect(write.cast(), ARENA_BYTES, MprotectFlags::READ | MprotectFlags::WRITE)?;
+    }
+    Ok(views)
 }
 
 /// The displacement at `at` of a jump to `target`: it counts from the byte after itself.
 fn displacement(at: usize, target: usize) -> i32 {
     (target as i64 - (at as i64 + 4)) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_executed_and_no_page_is_both_in_memory_that_perf_looks_up() {
+        let mut arena = Arena::new().unwrap();
+        arena.views[ROUTINE_BYTES] = 0xc3;
+        assert_eq!(arena.bytes(ROUTINE_BYTES, 1), [0xc3]);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let view = |start: *const u8| {
+            let start = format!("{:x}-", start as usize);
+            maps.lines().find(|line| line.starts_with(&start)).expect("it is mapped")
+        };
+        let (write, execute) = (view(arena.views.as_ptr()), view(arena.executable().as_ptr()));
+        assert!(write.contains(" rw-s ") && write.contains(" /dev/zero"), "{write}");
+        assert!(execute.contains(" r-xs ") && execute.contains(" /dev/zero"), "{execute}");
+    }
 }
