@@ -46,11 +46,6 @@ enum Privilege {
 }
 
 impl Excerpt {
-    /// The `count` blocks that ran most often.
-    pub fn hottest(count: usize) -> Self {
-        Self { hot: Some(count), ..Self::default() }
-    }
-
     /// The listings of what is wanted of `code`, other than its hottest blocks, which it does not know.
     ///
     /// # Errors

@@ -174,7 +174,7 @@ impl Session {
         let quit = Box::new(move || drop(quit.send(Event::Quit)));
         let moved = events.clone();
         let moved = Box::new(move || drop(moved.send(Event::Moved)));
-        let machine = Arc::new(Machine::new(&self.config, quit, moved));
+        let machine = Arc::new(Machine::new(&self.config, self.reboots, quit, moved));
         let target = Arc::clone(&machine);
         let arrival = match &self.origin {
             Origin::Elsewhere(newcomer) => Some(newcomer.1.waiting()),
@@ -286,7 +286,7 @@ impl Course {
         let arrived = arrival.receive(&mut arriving, |why| migration::say_lost(&name, why));
         let arrived = arrived.with_context(|| format!("{name} did not arrive"))?;
         if arrived.paused {
-            self.machine.set_paused(true);
+            self.machine.set_paused(true).map_err(|failure| anyhow::anyhow!("{failure}"))?;
         }
         Ok(())
     }

@@ -8,17 +8,17 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use host::guest::{self, Guest};
+use host::machine::{Printed, RAM, config};
 use host::{myvmm, run_with_input, text};
 use runtime::backend::disk::{Format, Image, SharedDisk};
 use runtime::device::uart::SerialInput;
 use runtime::drive::Schedule;
 use runtime::machine::Ending;
-use runtime::observe::Watching;
 use runtime::vcpu::Engine;
 use runtime::vm::requests::Place;
 use runtime::vm::snapshots::{Form, Opened, SaveError, Snapshots};
@@ -27,46 +27,6 @@ use translator::model::PROGRAM_MIPS64R2;
 
 const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
 const PATIENCE: Duration = Duration::from_secs(30);
-const RAM: u64 = 2 << 20;
-
-/// What a guest has printed.
-#[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Printed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Printed {
-    fn text(&self) -> String {
-        text(&self.0.lock().unwrap())
-    }
-}
-
-fn config(kernel: &Path, engine: Engine) -> Config {
-    Config {
-        name: "test".to_owned(),
-        kernel: kernel.into(),
-        initrd: None,
-        command_line: String::new(),
-        ram: RAM,
-        vcpus: 2,
-        model: &translator::model::MIPS64R2,
-        schedule: Schedule::Threads,
-        engine,
-        watching: Watching::default(),
-        disks: Vec::new(),
-        cards: Vec::new(),
-        consoles: Vec::new(),
-    }
-}
 
 /// A machine that runs.
 struct Running {

@@ -74,8 +74,14 @@ impl Migrate {
 
     fn watch(&self, client: &mut Client) -> anyhow::Result<ExitCode> {
         let bar = Bar::new();
+        let mut is_told = false;
         loop {
-            let info = match client.execute("query-migrate", &Map::new()) {
+            let info = client.execute("query-migrate", &Map::new());
+            if let Some(remark) = client.migration["x-myvmm-remark"].as_str().filter(|_| !is_told) {
+                is_told = true;
+                bar.print(&format!("myvmm: {} at {}: {remark}", self.name, self.to));
+            }
+            let info = match info {
                 // It ends when it has moved, and says so before.
                 Err(_) if client.migration["status"] == "completed" => client.migration.take(),
                 info => info?,
@@ -126,6 +132,14 @@ impl Bar {
         let style = ProgressStyle::with_template("{spinner} {msg} [{bar:30}]");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
         Self(std::io::stderr().is_terminal().then(|| ProgressBar::new(1).with_style(style)))
+    }
+
+    /// Prints a line that stays.
+    fn print(&self, line: &str) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
     }
 
     fn show(&self, info: &Value) {

@@ -22,7 +22,7 @@ use runtime::program::Execution;
 use runtime::program::moving as programs;
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
-use runtime::vm::moving::{self as machine, DiskShape, LinkShape, Shape};
+use runtime::vm::moving::{self as machine, BootShape, DiskShape, LinkShape, Shape};
 
 use crate::connection::ConnectionOptions;
 use crate::control::{Address, directory::Directory, migration::PORT};
@@ -55,6 +55,10 @@ pub struct Receive {
     /// The most memory that a guest may have: a number with K, M or G; without, M is meant
     #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
     max_mem: u64,
+    /// A directory with images of disks that guests may change, shared with the hosts that they come from; may be given
+    /// several times
+    #[arg(long, value_name = "DIRECTORY")]
+    disks: Vec<PathBuf>,
     /// What runs the guests
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
     engine: EngineChoice,
@@ -108,21 +112,23 @@ impl Receive {
     }
 
     fn receive_machine(self, knock: Knock) -> anyhow::Result<ExitCode> {
-        let (shape, config) = match Shape::decode(knock.hello())
+        let (shape, mut config) = match Shape::decode(knock.hello())
             .map_err(|error| error.to_string())
             .and_then(|shape| Ok((self.config(&knock.hello().name, &shape)?, shape)))
         {
             Ok((config, shape)) => (shape, config),
             Err(why) => return Err(knock.refuse(&why).into()),
         };
+        let remark = shape.boot.as_ref().and_then(|boot| give_kernel(&mut config, boot).err());
+        let reboots = shape.boot.is_some() && remark.is_none();
         let address = self.open(&knock)?;
         let mut needs = needs(&config, &address);
         // It may move on.
         needs.network = true;
         self.sandbox.enter(&needs)?;
         let (watch, _) = WatchOptions::default().open(config.engine)?;
-        let origin = Origin::Elsewhere(Box::new((shape, knock.welcome())));
-        let closing = Session { address, config, origin, snapshots: None, reboots: false, watch }.run()?;
+        let origin = Origin::Elsewhere(Box::new((shape, knock.welcome(remark))));
+        let closing = Session { address, config, origin, snapshots: None, reboots, watch }.run()?;
         Ok(closing.end.exit_code())
     }
 
@@ -139,10 +145,32 @@ impl Receive {
             schedule: shape.slice.map_or(Schedule::Threads, Schedule::Slices),
             engine: self.engine.into(),
             watching: Watching::default(),
-            disks: shape.disks.iter().map(disk).collect::<Result<_, _>>()?,
+            disks: shape.disks.iter().map(|disk| self.disk(disk)).collect::<Result<_, _>>()?,
             cards: self.cards(shape)?,
             consoles: Vec::new(),
         })
+    }
+
+    /// A disk of the guest, by the same name here. One that the guest can change is where that is allowed.
+    fn disk(&self, shape: &DiskShape) -> Result<SharedDisk, String> {
+        let DiskShape { file, qcow2, read_only, bytes } = shape;
+        let format = Some(if *qcow2 { Format::Qcow2 } else { Format::Raw });
+        let image = Image { file: file.clone(), format, read_only: *read_only, snapshot: false };
+        let disk = if *read_only {
+            SharedDisk::open(&image)
+        } else if self.disks.iter().any(|directory| is_within(file, directory)) {
+            SharedDisk::open_to_take(&image)
+        } else {
+            let file = file.display();
+            return Err(format!(
+                "disk image {file} is in no directory that the receiver was given by --disks"
+            ));
+        };
+        let disk = disk.map_err(|error| Refused::because(error).to_string())?;
+        if disk.size() == *bytes {
+            return Ok(disk);
+        }
+        Err(format!("disk image {} has another size here", file.display()))
     }
 
     /// The network cards: they keep their addresses, and are plugged into what is said here.
@@ -197,7 +225,7 @@ impl Receive {
             dump_format: if manner.json { DumpFormat::Json } else { DumpFormat::Text },
             roads,
         };
-        let newcomers = program::Newcomers { names, arriving, arrival: knock.welcome() };
+        let newcomers = program::Newcomers { names, arriving, arrival: knock.welcome(None) };
         session.welcome(&vms, newcomers, address)
     }
 
@@ -215,15 +243,27 @@ impl Receive {
     }
 }
 
-/// A disk of the guest, by the same name here.
-fn disk(shape: &DiskShape) -> Result<SharedDisk, String> {
-    let format = Some(if shape.qcow2 { Format::Qcow2 } else { Format::Raw });
-    let image = Image { file: shape.file.clone(), format, read_only: shape.read_only, snapshot: false };
-    let disk = SharedDisk::open(&image).map_err(|error| Refused::because(error).to_string())?;
-    if disk.size() == shape.bytes {
-        return Ok(disk);
+/// Whether `file` is in `directory`, or below it, whatever links there are.
+fn is_within(file: &Path, directory: &Path) -> bool {
+    let (file, directory) = (file.canonicalize(), directory.canonicalize());
+    matches!((file, directory), (Ok(file), Ok(directory)) if file.starts_with(&directory))
+}
+
+/// Gives the machine what it boots when it resets.
+///
+/// # Errors
+/// Says what of that is not here.
+fn give_kernel(config: &mut Config, boot: &BootShape) -> Result<(), String> {
+    for file in [Some(&boot.kernel), boot.initrd.as_ref()].into_iter().flatten() {
+        File::open(file).map_err(|error| {
+            let (file, why) = (file.display(), exit::words(&error));
+            format!("when the guest resets there it ends, for what it boots is not there: {file}: {why}")
+        })?;
     }
-    Err(format!("disk image {} has another size here", shape.file.display()))
+    config.kernel.clone_from(&boot.kernel);
+    config.initrd.clone_from(&boot.initrd);
+    config.command_line.clone_from(&boot.command_line);
+    Ok(())
 }
 
 /// Starts a process for each connection.

@@ -17,7 +17,7 @@ type Result = std::result::Result<Value, Failure>;
 type Body = fn(&Arc<Controlled>, Arguments) -> Result;
 
 /// Every command by its name: QEMU's with the meaning that they have there, and our own.
-const COMMANDS: [(&str, Body); 26] = [
+const COMMANDS: [(&str, Body); 25] = [
     ("cont", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(false)).map(done)),
     ("human-monitor-command", |_, _| Err(Failure::new("There is no human monitor; see query-commands"))),
     ("migrate", |vm, arguments| {
@@ -45,10 +45,6 @@ const COMMANDS: [(&str, Body); 26] = [
         let Vcpu { cpu_index } = parse(Arguments::from_iter([("cpu-index".to_owned(), index)]))?;
         blocks(vm, cpu_index, &parse(arguments)?)
     }),
-    ("x-myvmm-dump-hot", |vm, arguments| {
-        let Hot { count } = parse(arguments)?;
-        blocks(vm, 0, &Excerpt::hottest(count))
-    }),
     ("x-myvmm-query", |vm, arguments| none(arguments).map(|()| about(vm))),
     ("x-myvmm-query-registers", |vm, arguments| {
         let Vcpu { cpu_index } = parse(arguments)?;
@@ -65,12 +61,6 @@ const COMMANDS: [(&str, Body); 26] = [
     ("qmp_capabilities", |_, _| Err(not_found("qmp_capabilities"))),
     ("query-target", |_, arguments| none(arguments).map(|()| json!({ "arch": "mips64el" }))),
 ];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hot {
-    count: usize,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -27,8 +27,8 @@ impl Target for Nothing {
         0
     }
 
-    fn set_paused(&self, _paused: bool) -> bool {
-        true
+    fn set_paused(&self, _paused: bool) -> Result<bool, Failure> {
+        Ok(true)
     }
 
     fn is_paused(&self) -> bool {
@@ -84,7 +84,7 @@ fn corpus() -> Corpus {
         r#"{"execute":"query-status","id":7}"#,
         r#"{"execute":"x-myvmm-query-registers","arguments":{"cpu-index":1}}{"execute":"query-cpus-fast"}"#,
         r#"{"execute":"x-myvmm-snapshot","arguments":{"file":"/tmp/a\"\\\u00e9","form":{}},"id":{"a":[1,2]}}"#,
-        r#"{ "execute" : "x-myvmm-dump-hot", "arguments" : { "count" : 18446744073709551615 } }"#,
+        r#"{ "execute" : "x-myvmm-dump", "arguments" : { "hot" : 18446744073709551615 } }"#,
         "{\"execute\":\"stop\"}\r\n{\"execute\":\"cont\"}\n{\"execute\":\"query-commands\"}",
     ];
     Corpus::new(examples).with_words([

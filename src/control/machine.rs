@@ -29,6 +29,7 @@ pub struct Machine {
     plug: Mutex<Plug>,
     saving: Arc<Mutex<Saving>>,
     config: Config,
+    reboots: bool,
     quit: Box<dyn Fn() + Send + Sync>,
     moved: Box<dyn Fn() + Send + Sync>,
 }
@@ -76,13 +77,15 @@ impl Saving {
 }
 
 impl Machine {
-    /// A machine like `config` that is yet to be built; `quit` ends the session, `moved` when the guest runs elsewhere.
+    /// A machine like `config` that is yet to be built, and when it resets, again if it `reboots`; `quit` ends the session,
+    /// `moved` when the guest runs elsewhere.
     pub fn new(
         config: &Config,
+        reboots: bool,
         quit: Box<dyn Fn() + Send + Sync>,
         moved: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { plug: Mutex::default(), saving: Arc::default(), config: config.clone(), quit, moved }
+        Self { plug: Mutex::default(), saving: Arc::default(), config: config.clone(), reboots, quit, moved }
     }
 
     /// The next machine, before it runs. If the one before was paused, this one is.
@@ -138,14 +141,19 @@ impl Target for Machine {
         self.config.ram
     }
 
-    fn set_paused(&self, paused: bool) -> bool {
+    fn set_paused(&self, paused: bool) -> Result<bool, Failure> {
         let mut plug = self.lock();
+        if plug.paused && !paused {
+            // One that could not go on after a move has let go of them.
+            let taken = self.config.disks.iter().try_for_each(SharedDisk::take);
+            taken.map_err(|error| Failure::new(Refused::because(error).to_string()))?;
+        }
         match &plug.current {
             Some(machine) if paused => machine.handle.pause(),
             Some(machine) => machine.handle.resume(),
             None => false,
         };
-        std::mem::replace(&mut plug.paused, paused) != paused
+        Ok(std::mem::replace(&mut plug.paused, paused) != paused)
     }
 
     fn is_paused(&self) -> bool {
@@ -233,15 +241,11 @@ impl Target for Machine {
 
     fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {
         let machine = self.current().ok_or(ABSENT)?;
-        let mut leaving = Leaving::new(&machine.snapshots, &self.config, name)?;
+        let mut leaving = Leaving::new(&machine.snapshots, &self.config, name, self.reboots)?;
         let outcome = departure.run(&mut leaving, way);
         match &outcome {
             Outcome::Moved => (self.moved)(),
-            // It must not go on when nobody holds it any more.
-            Outcome::Stuck(..) => {
-                machine.handle.pause();
-                self.lock().paused = true;
-            }
+            Outcome::Stuck(..) => self.lock().paused = true,
             Outcome::Stayed(_) => {}
         }
         Ok(outcome)

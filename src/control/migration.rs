@@ -184,8 +184,9 @@ pub fn info(progress: &Progress) -> Value {
 /// Tells clients and the person at the console what happens.
 pub fn tell(notices: &Notices, name: &str, to: &str, notice: &Notice) {
     match notice {
-        Notice::Status(status, downtime) => {
-            notices.publish(Event::Migration { status: word(*status), downtime: *downtime });
+        Notice::Status(Progress { status, downtime, remark, .. }) => {
+            let (status, downtime, remark) = (word(*status), *downtime, remark.clone());
+            notices.publish(Event::Migration { status, downtime, remark });
         }
         Notice::Round(round) => notices.publish(Event::MigrationPass(*round)),
         Notice::Still(true) => notices.publish(Event::Stop),

@@ -45,8 +45,8 @@ impl Target for Programs {
         self.each(|vm| vm.memory()).into_iter().sum()
     }
 
-    fn set_paused(&self, paused: bool) -> bool {
-        if paused { self.vms.pause() } else { self.vms.resume() }
+    fn set_paused(&self, paused: bool) -> Result<bool, Failure> {
+        Ok(if paused { self.vms.pause() } else { self.vms.resume() })
     }
 
     fn is_paused(&self) -> bool {

@@ -48,7 +48,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Something that happened, for all clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The VM was paused.
     Stop,
@@ -65,6 +65,8 @@ pub enum Event {
         status: &'static str,
         /// For how long the VM stood still, when it has moved.
         downtime: Option<Duration>,
+        /// What the target has to say about it.
+        remark: Option<String>,
     },
     /// Another round of a move begins.
     MigrationPass(u32),
@@ -78,20 +80,23 @@ pub enum Event {
 }
 
 impl Event {
-    fn message(self) -> Value {
+    fn message(&self) -> Value {
         let (name, data) = match self {
             Self::Stop => ("STOP", None),
             Self::Resume => ("RESUME", None),
-            Self::Migration { status, downtime } => {
+            Self::Migration { status, downtime, remark } => {
                 let mut data = json!({ "status": status });
                 if let Some(downtime) = downtime {
                     data["x-myvmm-downtime"] = (downtime.as_secs_f64() * 1e3).into();
+                }
+                if let Some(remark) = remark {
+                    data["x-myvmm-remark"] = remark.as_str().into();
                 }
                 ("MIGRATION", Some(data))
             }
             Self::MigrationPass(pass) => ("MIGRATION_PASS", Some(json!({ "pass": pass }))),
             Self::Reset { guest } => {
-                let reason = if guest { "guest-reset" } else { "host-qmp-system-reset" };
+                let reason = if *guest { "guest-reset" } else { "host-qmp-system-reset" };
                 ("RESET", Some(json!({ "guest": guest, "reason": reason })))
             }
             Self::Shutdown { guest, reason } => {
@@ -153,7 +158,7 @@ impl Conversation {
     }
 
     /// What the client is told of an event, if it is ready for events.
-    pub fn tell(&self, event: Event) -> Option<Vec<u8>> {
+    pub fn tell(&self, event: &Event) -> Option<Vec<u8>> {
         self.negotiated.then(|| line(&event.message()))
     }
 
@@ -254,7 +259,7 @@ mod tests {
     #[test]
     fn nothing_is_done_before_the_negotiation() {
         let mut talk = Conversation::default();
-        assert!(talk.tell(Event::Stop).is_none());
+        assert!(talk.tell(&Event::Stop).is_none());
         let reply = say(&mut talk, r#"{"execute":"echo","id":[1]}"#);
         assert_eq!(
             (reply[0]["error"]["class"].as_str(), &reply[0]["id"]),
@@ -268,7 +273,7 @@ mod tests {
             say(&mut talk, r#"{"execute":"qmp_capabilities"}"#)[0]["error"]["class"],
             "CommandNotFound"
         );
-        assert!(talk.tell(Event::Stop).is_some());
+        assert!(talk.tell(&Event::Stop).is_some());
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Service {
         let untold = std::mem::take(&mut *self.shared.untold.lock().unwrap_or_else(PoisonError::into_inner));
         for event in untold {
             for client in &mut self.clients {
-                client.unsent.extend(client.conversation.tell(event).unwrap_or_default());
+                client.unsent.extend(client.conversation.tell(&event).unwrap_or_default());
             }
         }
     }

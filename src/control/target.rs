@@ -22,7 +22,10 @@ pub trait Target: Send + Sync {
     /// Bytes of RAM.
     fn memory(&self) -> u64;
     /// Makes it stand still or lets it go on. Gives whether that is new.
-    fn set_paused(&self, paused: bool) -> bool;
+    ///
+    /// # Errors
+    /// Says why it cannot go on.
+    fn set_paused(&self, paused: bool) -> Result<bool, Failure>;
     /// Whether it is paused.
     fn is_paused(&self) -> bool;
     /// Resets it.
@@ -112,7 +115,7 @@ impl Controlled {
     /// Pauses it or lets it go on. One of which nobody knows whether it runs elsewhere goes on too.
     ///
     /// # Errors
-    /// Refuses one that is not yet whole.
+    /// Refuses one that is not yet whole, and one whose disks somebody else has by now.
     pub fn set_paused(&self, paused: bool) -> Result<(), Failure> {
         let _changing = lock(&self.changing);
         let arrival = self.arrival.as_deref();
@@ -125,7 +128,7 @@ impl Controlled {
         if let Some(Waits::Arriving | Waits::Ready) = arrival.map(Waiting::state) {
             return Err(Failure::new("The VM is still arriving"));
         }
-        if self.target.set_paused(paused) {
+        if self.target.set_paused(paused)? {
             self.notices.publish(if paused { Event::Stop } else { Event::Resume });
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What random programs leave out, with the reason beside each.
 
-use translator::cp0::Cp0;
+use translator::cp0::{Cp0, HARDWARE_USER_LOCAL};
 use translator::float::Fcsr;
 use translator::isa::operand::Operand;
 use translator::isa::{Classes, Insn, Op};
@@ -62,12 +62,11 @@ pub fn excluded_operands(insn: Insn, world: World) -> Option<&'static str> {
 fn excluded_operands_under_linux(insn: Insn) -> Option<&'static str> {
     /// BRK_OVERFLOW and BRK_DIVZERO.
     const FLOAT_SIGNAL_CODES: [u32; 2] = [6, 7];
-    const USER_LOCAL: u8 = 29;
     const NEVER_TAKEN: &str = "QEMU makes it no branch, so that a fault in the slot names the slot";
     let code = insn.word >> 6 & 0x3ff;
     let upper_code = insn.word >> 16 & 0x3ff;
     match insn.op {
-        Op::Rdhwr if insn.rd() != 0 && insn.rd() != USER_LOCAL => {
+        Op::Rdhwr if insn.rd() != 0 && insn.rd() != HARDWARE_USER_LOCAL => {
             Some("a clock, its step, or what another CPU model says")
         }
         Op::Bltz | Op::Bltzal | Op::Bgtz if insn.rs() == 0 => Some(NEVER_TAKEN),

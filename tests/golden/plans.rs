@@ -1,6 +1,6 @@
 //! The plan of each sensitive instruction in each mode: `plans.txt`, a line each.
 
-use translator::cp0::{Cp0, Status};
+use translator::cp0::{Cp0, HARDWARE_USER_LOCAL, Status};
 use translator::isa::{Classes, Insn, Op};
 use translator::mode::Mode;
 use translator::model::MIPS64R2;
@@ -18,13 +18,19 @@ fn modes() -> [(&'static str, Mode); 4] {
     ]
 }
 
-/// The words that stand for an instruction: for a barrier, one a type that the manual names; for moves to
-/// and from coprocessor 0, one a register and one for a register that does not exist.
+/// The words that stand for an instruction: for a barrier, one a type that the manual names; for RDHWR, one for the
+/// CPU's number and one for UserLocal; for moves to and from coprocessor 0, one a register and one for a register that
+/// does not exist.
 fn words(op: Op) -> Vec<(String, u32)> {
     const BARRIERS: [u32; 6] = [0x00, 0x04, 0x10, 0x11, 0x12, 0x13];
     let row = op.row();
     if op == Op::Sync {
         return BARRIERS.map(|stype| (format!("{} {stype:#x}", row.name), row.value | stype << 6)).into();
+    }
+    if op == Op::Rdhwr {
+        let word =
+            |register: u8| (format!("{} ${register}", row.name), row.value | u32::from(register) << 11);
+        return vec![word(0), word(HARDWARE_USER_LOCAL)];
     }
     if !matches!(op, Op::Mfc0 | Op::Dmfc0 | Op::Mtc0 | Op::Dmtc0) {
         return vec![(row.name.to_owned(), row.value)];

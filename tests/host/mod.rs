@@ -3,9 +3,10 @@
 
 pub mod control;
 pub mod guest;
+pub mod machine;
 pub mod pty;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
 
 /// The program, with these arguments and nothing to read.
@@ -20,7 +21,11 @@ pub fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     // The pipe stays open until the program has ended, as that of a person who says no more.
     let mut pipe = child.stdin.take().unwrap();
-    pipe.write_all(input).unwrap();
+    match pipe.write_all(input) {
+        // One that refuses to begin has perhaps ended by now.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.unwrap(),
+    }
     let output = child.wait_with_output().unwrap();
     drop(pipe);
     output

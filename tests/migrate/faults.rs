@@ -9,7 +9,7 @@ use std::time::Duration;
 use runtime::migrate::{Connect, Outcome, Status, Terms, Waits};
 use runtime::vcpu::Engine;
 
-use crate::guests::{Arrivals, Running, Way as Road, wait_until};
+use crate::guests::{Arrivals, Running, SharedImage, Way as Road, wait_until};
 use crate::host::guest::Guest;
 use crate::proxy::{Break, Fault, Proxy, Way};
 
@@ -70,7 +70,8 @@ fn walk(guest: &Guest, fault: Fault, step: &str, take_there: bool) {
     let arrivals = Arrivals::patient(Engine::Interpreter, SHORT);
     let proxy = Proxy::new(arrivals.address, fault);
     let way: Arc<dyn Connect> = Arc::new(Road(proxy.address));
-    let running = Running::boot(guest, Engine::Interpreter);
+    let image = SharedImage::new();
+    let running = Running::boot_with(guest, Engine::Interpreter, image.open());
     running.talk("abc");
     let terms = Terms { patience: SHORT, doubt: SHORT, ..Terms::default() };
     let departure = running.departure(terms);
@@ -82,6 +83,7 @@ fn walk(guest: &Guest, fault: Fault, step: &str, take_there: bool) {
             });
             assert!(!departure.cancel(), "{case}");
             assert!(running.is_still(), "{case}: the source runs");
+            wait_until(&case, || image.is_in_use() == (fate == Fate::TargetUnheard));
         }
         match fate {
             Fate::Both => {
@@ -109,12 +111,14 @@ fn walk(guest: &Guest, fault: Fault, step: &str, take_there: bool) {
         _ => fate,
     };
     assert!(proxy.is_broken(), "{case}: it was never reached");
+    assert!(image.is_in_use(), "{case}: nobody has the disk");
     match fate {
         Fate::Target => {
             assert!(matches!(outcome, Outcome::Moved), "{case}: {outcome:?}");
             assert!(running.has_ended(), "{case}");
         }
-        Fate::TargetUnheard => assert!(matches!(outcome, Outcome::Stayed(_)), "{case}: {outcome:?}"),
+        // Whoever lets it go on here is wrong, and the image knows it.
+        Fate::TargetUnheard => assert!(matches!(outcome, Outcome::Stuck(..)), "{case}: {outcome:?}"),
         Fate::Source | Fate::Both | Fate::Either => {
             assert!(matches!(outcome, Outcome::Stayed(_)), "{case}: {outcome:?}");
             if fate == Fate::Both {

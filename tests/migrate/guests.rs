@@ -1,6 +1,6 @@
 //! Machines that leave and arrive within this process.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,63 +8,23 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use runtime::backend::disk::{DiskError, Format, Image, SharedDisk};
 use runtime::device::uart::SerialInput;
-use runtime::drive::Schedule;
 use runtime::machine::Ending;
+use runtime::memory::Ram;
 use runtime::migrate::{
-    ArriveError, Connect, Departure, House, Knock, Outcome, Register, Stream, Terms, Waiting,
+    self, ArriveError, Connect, Departure, House, Knock, Outcome, Register, Stream, Terms, Waiting,
 };
-use runtime::observe::Watching;
 use runtime::vcpu::Engine;
-use runtime::vm::moving::{Arriving, Leaving, Shape};
+use runtime::vm::moving::{Arriving, DiskShape, Leaving, Shape};
 use runtime::vm::snapshots::Snapshots;
 use runtime::vm::{Config, Handle, Vm};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::host::guest::{self, Guest};
-use crate::host::text;
+use crate::host::machine::{Printed, config};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
-pub const RAM: u64 = 2 << 20;
-
-/// What a guest has printed.
-#[derive(Clone, Default)]
-pub struct Printed(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Printed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Printed {
-    pub fn text(&self) -> String {
-        text(&self.0.lock().unwrap())
-    }
-}
-
-fn config(kernel: &Path, engine: Engine) -> Config {
-    Config {
-        name: "test".to_owned(),
-        kernel: kernel.into(),
-        initrd: None,
-        command_line: String::new(),
-        ram: RAM,
-        vcpus: 2,
-        model: &translator::model::MIPS64R2,
-        schedule: Schedule::Threads,
-        engine,
-        watching: Watching::default(),
-        disks: Vec::new(),
-        cards: Vec::new(),
-        consoles: Vec::new(),
-    }
-}
 
 /// Waits until something is so.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
@@ -93,7 +53,12 @@ impl Running {
     }
 
     pub fn boot(guest: &Guest, engine: Engine) -> Self {
-        let (config, printed) = (config(guest.path(), engine), Printed::default());
+        Self::boot_with(guest, engine, Vec::new())
+    }
+
+    pub fn boot_with(guest: &Guest, engine: Engine, disks: Vec<SharedDisk>) -> Self {
+        let config = Config { disks, ..config(guest.path(), engine) };
+        let printed = Printed::default();
         let vm = Vm::build(&config, Box::new(printed.clone())).unwrap();
         let running = Self::new(vm, printed, config);
         running.expect(guest::GREETING);
@@ -119,7 +84,7 @@ impl Running {
     }
 
     pub fn run(&self, departure: &Departure, way: &Arc<dyn Connect>) -> Outcome {
-        departure.run(&mut Leaving::new(&self.snapshots, &self.config, "test").unwrap(), way)
+        departure.run(&mut Leaving::new(&self.snapshots, &self.config, "test", false).unwrap(), way)
     }
 
     pub fn depart(&self, way: &Arc<dyn Connect>, terms: Terms) -> Outcome {
@@ -166,6 +131,61 @@ pub struct Whole {
     pub waiting: Arc<Waiting>,
 }
 
+/// An image of a disk that moves, which only one side may use at a time.
+pub struct SharedImage {
+    file: NamedTempFile,
+}
+
+impl SharedImage {
+    pub fn new() -> Self {
+        let file = NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        // On a busy host this takes longer than some tests have patience later.
+        file.as_file().sync_all().unwrap();
+        Self { file }
+    }
+
+    fn image(&self) -> Image {
+        Image { file: self.file.path().into(), format: Some(Format::Raw), read_only: false, snapshot: false }
+    }
+
+    pub fn open(&self) -> Vec<SharedDisk> {
+        vec![SharedDisk::open(&self.image()).unwrap()]
+    }
+
+    /// Whether somebody has it to change it.
+    pub fn is_in_use(&self) -> bool {
+        match SharedDisk::open_to_take(&self.image()) {
+            Ok(_) => true,
+            Err(DiskError::Another { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A guest whose disks another takes at the last moment.
+struct Robbed(Arriving, Vec<SharedDisk>);
+
+impl migrate::Arriving for Robbed {
+    fn memories(&self) -> Vec<Arc<Ram>> {
+        self.0.memories()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        self.0.restore(state)
+    }
+
+    fn take_over(&mut self, age: Duration) -> Result<(), String> {
+        let disks = std::mem::take(&mut self.1);
+        disks.iter().for_each(|disk| disk.take().unwrap());
+        self.0.take_over(age)
+    }
+
+    fn give_back(&mut self) {
+        self.0.give_back();
+    }
+}
+
 /// Where machines arrive.
 pub struct Arrivals {
     pub address: SocketAddr,
@@ -178,6 +198,8 @@ pub struct Arrivals {
 struct Reception {
     house: House,
     engine: Engine,
+    /// Whether another takes the guests' disks.
+    robs: bool,
     arrived: Sender<Running>,
     failures: Arc<Mutex<Vec<ArriveError>>>,
     whole: Arc<Mutex<Vec<Whole>>>,
@@ -190,6 +212,15 @@ impl Arrivals {
 
     /// A house in which nobody waits for a source longer than `patience`.
     pub fn patient(engine: Engine, patience: Duration) -> Self {
+        Self::with(engine, patience, false)
+    }
+
+    /// A house in which disks cannot be taken.
+    pub fn robbed(engine: Engine) -> Self {
+        Self::with(engine, PATIENCE, true)
+    }
+
+    fn with(engine: Engine, patience: Duration, robs: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let register = Register::open(directory.path()).unwrap();
         let house = House { register, patience, most_memory: 64 << 20 };
@@ -200,6 +231,7 @@ impl Arrivals {
         let reception = Reception {
             house,
             engine,
+            robs,
             arrived: sender,
             failures: Arc::clone(&failures),
             whole: Arc::clone(&whole),
@@ -253,10 +285,21 @@ impl Reception {
 
     fn admit(&self, knock: Knock) -> Result<(), ArriveError> {
         let shape = Shape::decode(knock.hello()).expect("a source that is well");
-        let config = Config { name: knock.hello().name.clone(), ..config(Path::new("none"), self.engine) };
+        let open = || {
+            let disks = shape.disks.iter().map(|DiskShape { file, .. }| Image {
+                file: file.clone(),
+                format: Some(Format::Raw),
+                read_only: false,
+                snapshot: false,
+            });
+            disks.map(|image| SharedDisk::open_to_take(&image).unwrap()).collect()
+        };
+        let name = knock.hello().name.clone();
+        let config = Config { name, disks: open(), ..config(Path::new("none"), self.engine) };
         let printed = Printed::default();
-        let (vm, mut arriving) = Arriving::new(&shape, &config, Box::new(printed.clone())).unwrap();
-        let arrival = knock.welcome();
+        let (vm, arriving) = Arriving::new(&shape, &config, Box::new(printed.clone())).unwrap();
+        let mut arriving = Robbed(arriving, if self.robs { open() } else { Vec::new() });
+        let arrival = knock.welcome(None);
         let waiting = arrival.waiting();
         let arrived = arrival.receive(&mut arriving, |_| {
             self.whole.lock().unwrap().push(Whole { waiting: Arc::clone(&waiting) });

@@ -7,13 +7,14 @@ mod guests;
 mod host;
 mod processes;
 mod proxy;
+mod secure;
 
 use std::thread;
 use std::time::Duration;
 
-use guests::{Arrivals, Running};
+use guests::{Arrivals, Running, SharedImage, wait_until};
 use host::guest::Guest;
-use runtime::migrate::{Outcome, Status, Terms};
+use runtime::migrate::{DepartError, Outcome, Status, Terms};
 use runtime::vcpu::Engine;
 
 const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
@@ -55,6 +56,40 @@ fn a_machine_moves_back_and_forth_and_stays_paused_if_it_was() {
         running.talk(&format!("{round} times"));
     }
     running.power_off();
+}
+
+#[test]
+fn a_disk_goes_from_hand_to_hand() {
+    let guest = Guest::monitor();
+    let image = SharedImage::new();
+    let houses = [Arrivals::new(Engine::Auto), Arrivals::new(Engine::Auto)];
+    let mut running = Running::boot_with(&guest, Engine::Auto, image.open());
+    for round in 0..6 {
+        assert!(image.is_in_use());
+        let house = &houses[round % 2];
+        let outcome = running.depart(&house.way(), Terms::default());
+        assert!(matches!(outcome, Outcome::Moved), "{outcome:?}");
+        running.quit();
+        running = house.next();
+    }
+    assert!(image.is_in_use());
+    running.power_off();
+    // A child that another test starts just now has a copy of the file for a moment.
+    wait_until("the disk is free", || !image.is_in_use());
+}
+
+#[test]
+fn a_target_that_cannot_take_the_disk_leaves_the_guest_where_it_is() {
+    let guest = Guest::monitor();
+    let image = SharedImage::new();
+    let arrivals = Arrivals::robbed(Engine::Auto);
+    let running = Running::boot_with(&guest, Engine::Auto, image.open());
+    let outcome = running.depart(&arrivals.way(), Terms::default());
+    assert!(matches!(outcome, Outcome::Stayed(DepartError::Aborted)), "{outcome:?}");
+    assert!(image.is_in_use());
+    running.talk("still");
+    running.power_off();
+    assert_eq!(arrivals.failures(), 1);
 }
 
 #[test]

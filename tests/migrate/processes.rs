@@ -1,7 +1,7 @@
 //! Moves between processes, by the command line.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,21 @@ use crate::host::guest::{self, Guest};
 use crate::host::{myvmm, text};
 
 /// A receiver with a directory of its own, as if on another host.
-struct Receiver {
+pub struct Receiver {
     child: Child,
-    place: String,
+    pub place: String,
     directory: TempDir,
 }
 
 impl Receiver {
-    fn new() -> Self {
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    pub fn with(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = myvmm(["receive", "--listen", "127.0.0.1:0", "--log"]);
-        command.arg(directory.path()).env("XDG_RUNTIME_DIR", directory.path());
+        command.arg(directory.path()).args(options).env("XDG_RUNTIME_DIR", directory.path());
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
@@ -44,7 +48,7 @@ impl Receiver {
         }
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         myvmm(arguments).env("XDG_RUNTIME_DIR", self.directory.path()).output().unwrap()
     }
 }
@@ -57,7 +61,7 @@ impl Drop for Receiver {
 }
 
 /// The VM called `name` that is controlled in the directory of `receiver`.
-fn listed(receiver: &Receiver, name: &str) -> Option<serde_json::Value> {
+pub fn listed(receiver: &Receiver, name: &str) -> Option<serde_json::Value> {
     let output = receiver.run(&["ps", "--format", "json"]);
     let vms: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
     vms.into_iter().find(|vm| vm["name"] == name)
@@ -89,16 +93,67 @@ fn a_machine_moves_between_processes_and_back() {
     assert_eq!(quit.status.code(), Some(0), "{}", text(&quit.stderr));
 }
 
+/// A machine called `demo` that runs beside `here`, and has greeted.
+pub fn start(here: &Receiver, guest: &Guest, options: &[&str]) -> Child {
+    let mut command = myvmm(["run", "--net", "none", "--mem", "2M", "--name", "demo"]);
+    command.args(options).arg("--kernel").arg(guest.path());
+    command.env("XDG_RUNTIME_DIR", here.directory.path()).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut heard = vec![0; guest::GREETING.len()];
+    child.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    child
+}
+
+#[test]
+fn a_machine_takes_its_disk_along_and_resets_where_it_is() {
+    let shared = tempfile::tempdir().unwrap();
+    let image = shared.path().join("disk.qcow2");
+    let name = image.to_str().unwrap();
+    let made = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", name, "1M"]).status();
+    assert!(made.expect("qemu-img runs: install qemu-utils").success());
+    let (here, there) = (Receiver::new(), Receiver::with(&["--disks", shared.path().to_str().unwrap()]));
+    let guest = Guest::monitor();
+    let mut first = start(&here, &guest, &["--movable", "--disk", &format!("{name},format=qcow2")]);
+    let refused = here.run(&["migrate", "demo", &here.place]);
+    assert!(text(&refused.stderr).contains("--disks"), "{}", text(&refused.stderr));
+    let moved = here.run(&["migrate", "demo", &there.place]);
+    assert_eq!(moved.status.code(), Some(0), "{}", text(&moved.stderr));
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    // It has its disk, and its kernel.
+    let second =
+        here.run(&["run", "--kernel", guest.path().to_str().unwrap(), "--disk", name, "--net", "none"]);
+    assert!(text(&second.stderr).contains("is in use"), "{}", text(&second.stderr));
+    let reset = there.run(&["control", "demo", "system_reset"]);
+    assert_eq!(reset.status.code(), Some(0), "{}", text(&reset.stderr));
+    there.expect("demo", guest::GREETING);
+    let quit = there.run(&["control", "demo", "quit"]);
+    assert_eq!(quit.status.code(), Some(0), "{}", text(&quit.stderr));
+}
+
+#[test]
+fn a_machine_whose_kernel_is_not_there_is_said_to_end_when_it_resets() {
+    let (here, there) = (Receiver::new(), Receiver::new());
+    let guest = Guest::monitor();
+    let mut first = start(&here, &guest, &["--movable"]);
+    // As on another host, there is no such file any more.
+    drop(guest);
+    let moved = here.run(&["migrate", "demo", &there.place]);
+    assert_eq!(moved.status.code(), Some(0), "{}", text(&moved.stderr));
+    assert!(text(&moved.stderr).contains("when the guest resets there it ends"), "{}", text(&moved.stderr));
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    there.run(&["control", "demo", "system_reset"]);
+    let begun = Instant::now();
+    while listed(&there, "demo").is_some() {
+        assert!(begun.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_move_to_nowhere_leaves_the_guest() {
     let here = Receiver::new();
     let guest = Guest::monitor();
-    let mut command =
-        myvmm(["run", "--net", "none", "--mem", "2M", "--movable", "--name", "demo", "--kernel"]);
-    command.arg(guest.path()).env("XDG_RUNTIME_DIR", here.directory.path()).stdin(Stdio::piped());
-    let mut first = command.spawn().unwrap();
-    let mut heard = vec![0; guest::GREETING.len()];
-    first.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    let mut first = start(&here, &guest, &["--movable"]);
     // Nobody listens at this port, which only root could.
     let failed = here.run(&["migrate", "demo", "127.0.0.1:1"]);
     assert_eq!(failed.status.code(), Some(1));

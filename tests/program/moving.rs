@@ -14,9 +14,8 @@ use runtime::program::moving::{Arriving, Leaving, Shape, pausable};
 use runtime::vcpu::Engine;
 use tempfile::TempDir;
 
-use crate::harness::{ENGINES, Memory, assemble, run, setting};
-use crate::snapshot::{assert_same, finish, options};
-use crate::spim::generate;
+use crate::harness::{ENGINES, run, setting};
+use crate::snapshot::{Sample, assert_same, finish};
 
 struct Way(SocketAddr);
 
@@ -35,7 +34,7 @@ fn moved(vm: &mut ProgramVm, engine: Engine, house: &House) -> Arc<Pausable<Prog
             let knock = house.greet(Box::new(listener.accept().unwrap().0)).unwrap().expect("a guest");
             let shape = Shape::decode(knock.hello()).unwrap();
             let (vms, mut arriving) = Arriving::new(shape, &engine.into()).unwrap();
-            knock.welcome().receive(&mut arriving, |error| panic!("{error}")).unwrap();
+            knock.welcome(None).receive(&mut arriving, |error| panic!("{error}")).unwrap();
             vms
         });
         let departure = Departure::new(Terms::default(), Box::new(|_| ()));
@@ -47,15 +46,9 @@ fn moved(vm: &mut ProgramVm, engine: Engine, house: &House) -> Arc<Pausable<Prog
 
 fn check(seed: u64, house: &House) {
     let mut numbers = Numbers::new(seed);
-    let options = options(&mut numbers);
-    let directory = TempDir::new().unwrap();
-    let program = generate::program(seed);
-    let image = assemble("random.s", &program.text_in(directory.path()), options);
-    let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
-    let expected = finish(&mut ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
-    let length = expected.registers.instructions;
-    let mut console = fresh();
-    let mut vms = pausable(vec![ProgramVm::new(image, numbers.one_of(&ENGINES)).unwrap()]);
+    let sample = Sample::new(seed, &mut numbers);
+    let (length, mut console) = (sample.length(), sample.console());
+    let mut vms = pausable(vec![ProgramVm::new(sample.image.clone(), numbers.one_of(&ENGINES)).unwrap()]);
     let mut at = 0;
     let mut case = format!("seed {seed}");
     for _ in 0..3 {
@@ -71,7 +64,7 @@ fn check(seed: u64, house: &House) {
         drop(vm);
         vms = there;
     }
-    assert_same(&case, &finish(&mut vms.member(0), console), &expected);
+    assert_same(&case, &finish(&mut vms.member(0), console), &sample.expected);
 }
 
 #[test]

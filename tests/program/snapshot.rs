@@ -69,26 +69,53 @@ impl Stopped {
     }
 }
 
+/// A random program, and what it comes to if nobody disturbs it.
+pub struct Sample {
+    pub image: Arc<Image>,
+    pub expected: Result,
+    input: String,
+    /// Where its file is.
+    directory: TempDir,
+}
+
+impl Sample {
+    pub fn new(seed: u64, numbers: &mut Numbers) -> Self {
+        let options = options(numbers);
+        let directory = TempDir::new().unwrap();
+        let program = generate::program(seed);
+        let image = assemble("random.s", &program.text_in(directory.path()), options);
+        let input = program.input;
+        let console = Memory { input: input.clone().into(), output: Vec::new() };
+        let expected = finish(&mut ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), console);
+        Self { image, expected, input, directory }
+    }
+
+    /// A console with all of its input.
+    pub fn console(&self) -> Memory {
+        Memory { input: self.input.clone().into(), output: Vec::new() }
+    }
+
+    /// How many instructions it runs.
+    pub fn length(&self) -> u64 {
+        self.expected.registers.instructions
+    }
+}
+
 fn check(seed: u64) {
     let mut numbers = Numbers::new(seed);
-    let options = options(&mut numbers);
-    let directory = TempDir::new().unwrap();
-    let program = generate::program(seed);
-    let image = assemble("random.s", &program.text_in(directory.path()), options);
-    let fresh = || Memory { input: program.input.clone().into(), output: Vec::new() };
-    let expected = finish(&mut ProgramVm::new(image.clone(), Engine::Interpreter).unwrap(), fresh());
-    let length = expected.registers.instructions;
+    let sample = Sample::new(seed, &mut numbers);
+    let (length, image, directory) = (sample.length(), &sample.image, sample.directory.path());
     for _ in 0..4 {
         let (at, first, second) =
             (numbers.below(length.max(1)), numbers.one_of(&ENGINES), numbers.one_of(&ENGINES));
         let case = format!("seed {seed}, snapshot after {at} of {length} by {first:?}, then {second:?}");
-        let mut console = fresh();
+        let mut console = sample.console();
         let mut vm = ProgramVm::new(image.clone(), first).unwrap();
-        let stopped = Stopped::new(&mut vm, &mut console, 1 + numbers.below(50), at, directory.path());
-        assert_same(&case, &finish(&mut vm, console), &expected);
-        stopped.put_back(directory.path());
+        let stopped = Stopped::new(&mut vm, &mut console, 1 + numbers.below(50), at, directory);
+        assert_same(&case, &finish(&mut vm, console), &sample.expected);
+        stopped.put_back(directory);
         let mut resumed = ProgramVm::resume(image.clone(), second, &stopped.snapshot).unwrap();
-        assert_same(&case, &finish(&mut resumed, stopped.console), &expected);
+        assert_same(&case, &finish(&mut resumed, stopped.console), &sample.expected);
     }
 }
 

@@ -6,6 +6,10 @@
 
 use bitflags::bitflags;
 
+/// The hardware register of RDHWR that is [`Cp0::UserLocal`] (MIPS64 volume II-A, RDHWR); its bit of
+/// [`Cp0::HWREna`] has the same number.
+pub const HARDWARE_USER_LOCAL: u8 = 29;
+
 /// How software reaches a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::cp0::{Cp0, Touch};
+use crate::cp0::{Cp0, HARDWARE_USER_LOCAL, Touch};
 use crate::isa::{Classes, Insn, Op};
 use crate::machine::Raise;
 use crate::mode::Mode;
@@ -18,6 +18,8 @@ use crate::stub::Stub;
 pub enum Action {
     /// The instruction's effect on a plain field, inline.
     Field,
+    /// Go on only if HWREna lets programs read the hardware register.
+    Permission,
     /// A call of a stub.
     Call(Stub),
     /// Go where the stub's [`Flow`](crate::stub::Flow) says.
@@ -46,6 +48,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Field => f.write_str("field"),
+            Action::Permission => f.write_str("permission"),
             Action::Call(stub) => write!(f, "call {}", stub.name()),
             Action::Follow => f.write_str("follow"),
             Action::Interrupts => f.write_str("interrupts"),
@@ -188,6 +191,12 @@ fn sensitive(insn: Insn, mode: Mode) -> Plan {
         Op::Cache => one(&[A::Ignore], "caches are coherent, and translations follow memory"),
         Op::Ll | Op::Lld => one(&[A::LoadLinked, A::Follow], "the link is an address and its value"),
         Op::Sc | Op::Scd => one(&[A::StoreConditional, A::Follow], "memory must still have the linked value"),
+        Op::Rdhwr if insn.rd() == HARDWARE_USER_LOCAL && mode.contains(Mode::CP0_USABLE) => {
+            one(&[A::Field], "the register is a plain field")
+        }
+        Op::Rdhwr if insn.rd() == HARDWARE_USER_LOCAL => {
+            one(&[A::Permission, A::Field], "HWREna says whether this plain field may be read")
+        }
         Op::Rdhwr => one(&[A::Call(Stub::ReadHardware), A::Follow], "HWREna says what may be read"),
         Op::Mfc0 | Op::Dmfc0 => read_cp0(insn),
         Op::Mtc0 | Op::Dmtc0 => write_cp0(insn),

@@ -90,6 +90,10 @@ impl Arriving for Picky {
     fn take_over(&mut self, _: Duration) -> Result<(), String> {
         unreachable!("it was refused")
     }
+
+    fn give_back(&mut self) {
+        unreachable!("it was refused")
+    }
 }
 
 const BANK: Window = Window { base: Pa(0x1000), size: 0x8000 };
@@ -155,7 +159,7 @@ fn hear(house: &House, bytes: Vec<u8>) {
     // Whether these make sense is their own matter.
     let _ = crate::vm::moving::Shape::decode(knock.hello());
     let _ = crate::program::moving::Shape::decode(knock.hello());
-    let error = knock.welcome().receive(&mut Picky(ram()), |_| ()).unwrap_err();
+    let error = knock.welcome(None).receive(&mut Picky(ram()), |_| ()).unwrap_err();
     assert!(!error.to_string().is_empty());
 }
 

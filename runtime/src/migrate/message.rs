@@ -9,7 +9,7 @@ use crate::wire;
 
 const MAGIC: &[u8; 8] = b"MYVMMMOV";
 /// The version of the protocol: another one is refused.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What tells one move of one guest from all others: random.
 pub type Identity = [u8; 16];
@@ -48,6 +48,8 @@ impl Hello {
 pub struct Accept {
     /// What tells its register from others: only that one knows what became of the guest.
     pub register: Identity,
+    /// What people at the source should know before the guest goes.
+    pub remark: Option<String>,
 }
 
 /// Whoever lost the connection wants to know what became of the guest.
@@ -116,7 +118,7 @@ const MOST_HELLO: u32 = 8 << 20;
 
 /// The most bytes of each kind of message; kinds are numbers from 1.
 const LIMITS: [u32; 15] =
-    [MOST_HELLO, 64, 4096, MOST_BYTES as u32, 4, 4, MOST_BYTES as u32, 64, 0, 0, 0, 0, 0, 0, 64];
+    [MOST_HELLO, 4200, 4096, MOST_BYTES as u32, 4, 4, MOST_BYTES as u32, 64, 0, 0, 0, 0, 0, 0, 64];
 
 fn limit(kind: u8) -> Option<u32> {
     LIMITS.get((kind as usize).checked_sub(1)?).copied()
@@ -146,7 +148,10 @@ impl Message {
     fn decode(kind: u8, bytes: Vec<u8>) -> Result<Self, ChannelError> {
         Ok(match kind {
             1 => Self::Hello(value(&bytes)?),
-            2 => Self::Accept(value(&bytes)?),
+            2 => {
+                let Accept { register, remark } = value(&bytes)?;
+                Self::Accept(Accept { register, remark: remark.as_deref().map(printable) })
+            }
             3 => Self::Refuse(printable(&value::<String>(&bytes)?)),
             4 => Self::Pages(bytes),
             5 => Self::Round(value(&bytes)?),
@@ -244,7 +249,7 @@ mod tests {
         };
         let all = [
             Message::Hello(hello),
-            Message::Accept(Accept { register: identity }),
+            Message::Accept(Accept { register: identity, remark: Some("so".into()) }),
             Message::Refuse("no".into()),
             Message::Pages(vec![1]),
             Message::Round(3),

@@ -56,6 +56,8 @@ pub struct Progress {
     pub total_time: Duration,
     /// By how many percent the guest is slowed down so that there is an end.
     pub throttle: u32,
+    /// What the target has to say about it.
+    pub remark: Option<String>,
     /// Why it failed, or is undecided.
     pub reason: Option<String>,
 }

@@ -49,7 +49,7 @@ pub trait Leaving {
     /// Lets it go on after [`Leaving::stop`], perhaps after [`Leaving::let_go`].
     ///
     /// # Errors
-    /// Says why it cannot; it then stands still for good.
+    /// Says why it cannot; it then stands still until someone lets it go on.
     fn go_on(&mut self) -> Result<(), String>;
 }
 
@@ -138,10 +138,10 @@ pub enum Outcome {
 }
 
 /// Something that people should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// The move is at something else now. When the guest has moved, for how long it stood still.
-    Status(Status, Option<Duration>),
+    /// The move is at something else now.
+    Status(Progress),
     /// Another round begins.
     Round(u32),
     /// The guest stands still, or goes on.
@@ -247,7 +247,10 @@ impl Departure {
             progress.total_time = self.begun.elapsed();
             progress.reason = match &outcome {
                 Outcome::Moved => None,
-                Outcome::Stayed(error) | Outcome::Stuck(error, _) => Some(sentence(error)),
+                Outcome::Stayed(error) => Some(sentence(error)),
+                Outcome::Stuck(error, why) => {
+                    Some(format!("{}; and it stands still, since it cannot go on: {why}", sentence(error)))
+                }
             };
         });
         self.enter(status);
@@ -262,12 +265,8 @@ impl Departure {
     }
 
     fn enter(&self, status: Status) {
-        let downtime = {
-            let mut progress = lock(&self.progress);
-            progress.status = status;
-            progress.downtime
-        };
-        (self.notify)(Notice::Status(status, downtime));
+        self.update(|progress| progress.status = status);
+        (self.notify)(Notice::Status(self.progress()));
     }
 
     /// From now on the guest cannot be kept.
@@ -360,7 +359,8 @@ impl Source<'_> {
         let identity = random().map_err(DepartError::Random)?;
         let patience = departure.terms.patience;
         let mut channel = open(&**self.way, patience, Arc::clone(&departure.cancelled))?;
-        let Accept { register } = self.introduce(&mut channel, identity)?;
+        let Accept { register, remark } = self.introduce(&mut channel, identity)?;
+        departure.update(|progress| progress.remark = remark);
         departure.enter(Status::Active);
         let sent = self.send(&mut channel);
         if let Err(error) = sent {
@@ -504,7 +504,7 @@ impl Source<'_> {
             let _ = channel.tell(&Message::Cancel);
             return Err(lost(error));
         }
-        (self.departure.notify)(Notice::Status(Status::Undecided, None));
+        (self.departure.notify)(Notice::Status(self.departure.progress()));
         // The guest's fate is no longer a matter of this connection, nor of whether it was cancelled.
         let answer = channel.tell(&Message::Commit).and_then(|()| channel.hear());
         match answer {

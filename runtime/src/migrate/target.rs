@@ -26,8 +26,11 @@ pub trait Arriving {
     /// Takes what only one side can have, such as locks of disks, just before it runs, `age` after it was announced.
     ///
     /// # Errors
-    /// Says why it cannot.
+    /// Says why it cannot; it then has nothing of it.
     fn take_over(&mut self, age: Duration) -> Result<(), String>;
+
+    /// It does not run here after all: gives back what it has taken.
+    fn give_back(&mut self);
 }
 
 /// Where guests arrive.
@@ -124,14 +127,14 @@ impl Knock {
     /// Sends it away; gives the error that says so.
     pub fn refuse(mut self, why: &str) -> ArriveError {
         // Whoever does not hear it finds the connection closed.
-        let _ = self.channel.tell(&Message::Refuse(why.chars().take(1000).collect()));
+        let _ = self.channel.tell(&Message::Refuse(sentence(why)));
         ArriveError::Refused(why.to_owned())
     }
 
-    /// Lets it in. It is not asked for yet.
-    pub fn welcome(self) -> Arrival {
+    /// Lets it in, with what people at the source should know before it goes. It is not asked for yet.
+    pub fn welcome(self, remark: Option<String>) -> Arrival {
         let waiting = Waiting { state: Mutex::new(Waits::Arriving), changed: Condvar::new() };
-        Arrival { knock: self, waiting: Arc::new(waiting) }
+        Arrival { knock: self, remark, waiting: Arc::new(waiting) }
     }
 }
 
@@ -193,6 +196,7 @@ impl Waiting {
 /// A guest that is let in.
 pub struct Arrival {
     knock: Knock,
+    remark: Option<String>,
     waiting: Arc<Waiting>,
 }
 
@@ -240,7 +244,9 @@ impl Arrival {
         if here != self.knock.hello.memories {
             return Err(self.knock.refuse("the guest would have other memory here"));
         }
-        self.knock.channel.tell(&Message::Accept(Accept { register: self.knock.register.identity }))?;
+        let remark = self.remark.take().map(|remark| sentence(&remark));
+        let accept = Accept { register: self.knock.register.identity, remark };
+        self.knock.channel.tell(&Message::Accept(accept))?;
         let (state, complete) = self.fill(&memories)?;
         if let Err(why) = guest.restore(&state) {
             return Err(self.knock.refuse(&why));
@@ -319,11 +325,13 @@ impl Arrival {
             self.abort()?;
             return Err(ArriveError::Refused(why));
         }
-        match knock.register.decide(&knock.hello.identity, Decision::Running) {
-            Ok(Decision::Running) => Ok(()),
-            Ok(Decision::Aborted) => Err(ArriveError::Kept),
-            Err(error) => Err(ArriveError::Register(error)),
-        }
+        let refused = match knock.register.decide(&knock.hello.identity, Decision::Running) {
+            Ok(Decision::Running) => return Ok(()),
+            Ok(Decision::Aborted) => ArriveError::Kept,
+            Err(error) => ArriveError::Register(error),
+        };
+        guest.give_back();
+        Err(refused)
     }
 
     /// The source is gone, and may or may not have let go of the guest.
@@ -351,6 +359,11 @@ impl Arrival {
             }
         }
     }
+}
+
+/// What is said to the other side, as far as that fits into a message.
+fn sentence(words: &str) -> String {
+    words.chars().take(1000).collect()
 }
 
 fn banks(ram: &Ram) -> Vec<(u64, u64)> {

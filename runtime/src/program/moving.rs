@@ -267,6 +267,8 @@ impl migrate::Arriving for Arriving {
     fn take_over(&mut self, _age: Duration) -> Result<(), String> {
         Ok(())
     }
+
+    fn give_back(&mut self) {}
 }
 
 impl ProgramVm {

@@ -17,13 +17,12 @@ const INDEX_PROBE_FAILURE: u64 = 1 << 31;
 const INHIBIT_BITS: u64 = 3 << 62;
 const INHIBIT_SHIFT: u32 = 32;
 
-/// The hardware registers of RDHWR, and the bits of HWREna that allow them.
+/// The hardware registers of RDHWR that are no plain fields, and the bits of HWREna that allow them.
 mod hardware {
     pub const CPU_NUMBER: u32 = 0;
     pub const SYNCI_STEP: u32 = 1;
     pub const COUNT: u32 = 2;
     pub const COUNT_RESOLUTION: u32 = 3;
-    pub const USER_LOCAL: u32 = 29;
 }
 
 impl Vcpu {
@@ -233,7 +232,7 @@ impl Vcpu {
         self.mapping_changed()
     }
 
-    /// RDHWR.
+    /// RDHWR of a register that is no plain field.
     pub(super) fn read_hardware(&mut self, number: u32) -> Result<u64, Stop> {
         let allowed = self.cpu.mode.contains(Mode::CP0_USABLE)
             || self.cpu.cp0(Cp0::HWREna) & 1u64.checked_shl(number).unwrap_or(0) != 0;
@@ -243,7 +242,6 @@ impl Vcpu {
             hardware::SYNCI_STEP => Ok(self.synci_step()),
             hardware::COUNT => Ok(self.read_count() as i32 as u64),
             hardware::COUNT_RESOLUTION => Ok(1),
-            hardware::USER_LOCAL => Ok(self.cpu.cp0(Cp0::UserLocal)),
             _ => Err(self.raise(Exception::ReservedInstruction)),
         }
     }

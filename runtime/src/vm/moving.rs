@@ -1,17 +1,19 @@
 //! How a whole machine leaves and arrives while it runs: what the target must know to build one like it, and what
 //! then belongs to it besides memory. It must not know how it is sent.
 
+use std::error::Error as _;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use translator::model::MIPS64R2;
 
 use super::snapshots::{self, Identity, Snapshots, begin_watch, machine_state};
 use super::{Config, Vm, VmError};
-use crate::backend::disk::Format;
+use crate::backend::disk::{DiskError, Format, SharedDisk};
 use crate::backend::net::Link;
 use crate::board::virt;
 use crate::drive::Schedule;
@@ -45,9 +47,22 @@ pub struct Shape {
     pub disks: Vec<DiskShape>,
     /// The network cards, in the order of their names in the guest.
     pub cards: Vec<CardShape>,
+    /// What it boots when it resets; if nothing, it then ends.
+    pub boot: Option<BootShape>,
 }
 
-/// A disk, which both sides open by the same name.
+/// What a machine boots, from files that both sides open by the same names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootShape {
+    /// The kernel, by its absolute name.
+    pub kernel: PathBuf,
+    /// The initial RAM disk, by its absolute name.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
+/// A disk, which both sides open by the same name. One that does not refuse changes is handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskShape {
     /// The image, by its absolute name.
@@ -80,8 +95,20 @@ pub enum LinkShape {
     Tap,
 }
 
+impl BootShape {
+    /// Whether the files are there is the target's matter.
+    fn of(config: &Config) -> Self {
+        let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        Self {
+            kernel: absolute(&config.kernel),
+            initrd: config.initrd.as_ref().map(absolute),
+            command_line: config.command_line.clone(),
+        }
+    }
+}
+
 impl Shape {
-    fn of(config: &Config, machine: &Machine) -> Result<Self, String> {
+    fn of(config: &Config, reboots: bool, machine: &Machine) -> Result<Self, String> {
         if !config.consoles.is_empty() {
             return Err("a machine with --console cannot be moved: its other end is on this host".into());
         }
@@ -108,6 +135,7 @@ impl Shape {
                     },
                 })
                 .collect(),
+            boot: reboots.then(|| BootShape::of(config)),
         })
     }
 
@@ -142,20 +170,31 @@ pub enum ShapeError {
     Model(String),
 }
 
-fn disk(disk: &crate::backend::disk::SharedDisk) -> Result<DiskShape, String> {
+fn disk(disk: &SharedDisk) -> Result<DiskShape, String> {
     let image = disk.image().ok_or("a disk of the machine is in no image file, and so cannot be named")?;
     let name = image.file.display();
     if image.snapshot && !image.read_only {
         return Err(format!("disk image {name} was given with snapshot=on: its changes cannot be moved"));
     }
-    if !image.read_only {
-        return Err(format!(
-            "disk image {name} can be changed by the guest, and such a disk cannot be moved"
-        ));
-    }
     let file = std::fs::canonicalize(&image.file).map_err(|error| format!("disk image {name}: {error}"))?;
     let qcow2 = image.format == Some(Format::Qcow2);
     Ok(DiskShape { file, qcow2, read_only: image.read_only, bytes: disk.size() })
+}
+
+/// How long disks are tried to be taken back.
+const TAKING_BACK: Duration = Duration::from_secs(5);
+
+/// Takes all disks that are not held; says which cannot be, and why.
+fn take_disks(disks: &[SharedDisk]) -> Result<(), String> {
+    disks.iter().try_for_each(SharedDisk::take).map_err(|error| words(&error))
+}
+
+/// An error with its cause.
+fn words(error: &DiskError) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// A machine that leaves.
@@ -172,15 +211,16 @@ pub struct Leaving<'a> {
 }
 
 impl<'a> Leaving<'a> {
-    /// The machine of `snapshots`, which was built from `config` and is called `name`.
+    /// The machine of `snapshots`, which was built from `config` and is called `name`. When it resets, it boots again if
+    /// it `reboots`.
     ///
     /// # Errors
     /// Says why it cannot leave.
-    pub fn new(snapshots: &'a Snapshots, config: &Config, name: &str) -> Result<Self, String> {
+    pub fn new(snapshots: &'a Snapshots, config: &Config, name: &str, reboots: bool) -> Result<Self, String> {
         let mut watch = snapshots.watch().ok_or("the machine is just being saved or moved")?;
         // What was clean since then is known no longer.
         *watch = None;
-        let shape = Shape::of(config, &snapshots.shared.machine)?;
+        let shape = Shape::of(config, reboots, &snapshots.shared.machine)?;
         let name = name.to_owned();
         Ok(Self { snapshots, name, shape, _watch: watch, begun: false, hold: None, brake: None })
     }
@@ -217,6 +257,8 @@ impl migrate::Leaving for Leaving<'_> {
     }
 
     fn changed(&mut self) -> Vec<migrate::Place> {
+        // So that little is left for when the guest stands still; then it is told if it fails.
+        self.snapshots.shared.disks.iter().for_each(|disk| drop(disk.flush()));
         let hold = self.snapshots.shared.vcpus.hold();
         self.take_changed(&hold)
     }
@@ -242,16 +284,24 @@ impl migrate::Leaving for Leaving<'_> {
     }
 
     fn let_go(&mut self) -> Result<(), String> {
-        self.snapshots.shared.disks.iter().try_for_each(|disk| {
-            disk.flush().map_err(|error| format!("a disk cannot be brought to its file: {error}"))
-        })
+        self.snapshots.shared.disks.iter().try_for_each(SharedDisk::hand_over).map_err(|error| words(&error))
     }
 
     fn gone(&mut self) {
         self.snapshots.shared.machine.control.end(Ending::Moved);
     }
 
+    /// A target that has just heard that the guest stays may still have the disks. A machine that cannot have them back
+    /// is paused.
     fn go_on(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        while let Err(error) = take_disks(&self.snapshots.shared.disks) {
+            if begun.elapsed() > TAKING_BACK {
+                self.snapshots.shared.vcpus.pause();
+                return Err(error);
+            }
+            thread::sleep(TAKING_BACK / 100);
+        }
         self.hold = None;
         Ok(())
     }
@@ -313,11 +363,20 @@ impl migrate::Arriving for Arriving {
 
     /// The guest's clock goes on as if it had run all the time, if it keeps the host's time.
     fn take_over(&mut self, age: Duration) -> Result<(), String> {
+        if let Err(why) = take_disks(&self.snapshots.shared.disks) {
+            self.give_back();
+            return Err(why);
+        }
         let ran = self.left.saturating_sub(self.announced);
         let missed = age.saturating_sub(ran);
         if !self.sliced && missed < LONGEST_MOVE {
             self.snapshots.shared.machine.set_run_time((self.left + missed).as_nanos() as u64);
         }
         Ok(())
+    }
+
+    /// A disk that cannot be given back is when the process ends, which it then does.
+    fn give_back(&mut self) {
+        self.snapshots.shared.disks.iter().for_each(|disk| drop(disk.hand_over()));
     }
 }

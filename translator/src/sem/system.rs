@@ -2,9 +2,9 @@
 //! results meet the instruction's registers. What a stub does is the runtime's.
 
 use super::memory::address;
-use crate::cp0::{Cp0, Status};
+use crate::cp0::{Cp0, HARDWARE_USER_LOCAL, Status};
 use crate::isa::{Insn, Op};
-use crate::machine::{Access, Binary, Machine, Special, Unary};
+use crate::machine::{Access, Binary, Machine, Raise, Special, Unary};
 use crate::mode::Mode;
 use crate::patch::{Action, Plan};
 use crate::stub::Stub;
@@ -14,6 +14,7 @@ pub fn perform<M: Machine>(m: &mut M, insn: Insn, plan: &Plan, mode: Mode) -> Re
     for action in plan.actions {
         match *action {
             Action::Field => field(m, insn),
+            Action::Permission => check_permission(m, insn)?,
             Action::Call(stub) => call(m, insn, stub)?,
             Action::LoadLinked => load_linked(m, insn, mode)?,
             Action::StoreConditional => store_conditional(m, insn, mode)?,
@@ -36,6 +37,10 @@ fn field<M: Machine>(m: &mut M, i: Insn) {
             m.set_gpr(i.rd(), value);
         }
         Op::Di | Op::Ei => set_interrupt_enable(m, i),
+        Op::Rdhwr if i.rd() == HARDWARE_USER_LOCAL => {
+            let value = m.special(Special::Cp0(Cp0::UserLocal));
+            m.set_gpr(i.rt(), value);
+        }
         _ => unreachable!("{} has no field", i.op.row().name),
     }
 }
@@ -84,6 +89,15 @@ fn set_interrupt_enable<M: Machine>(m: &mut M, i: Insn) {
         m.binary(Binary::And, old, others)
     };
     m.set_special(Special::Cp0(Cp0::Status), new);
+}
+
+/// RDHWR of a register that HWREna does not let programs read is a reserved instruction.
+fn check_permission<M: Machine>(m: &mut M, i: Insn) -> Result<(), M::Stop> {
+    let (allowed, bit) = (m.special(Special::Cp0(Cp0::HWREna)), m.constant(1 << i.rd()));
+    let masked = m.binary(Binary::And, allowed, bit);
+    let none = m.constant(0);
+    let forbidden = m.binary(Binary::Equal, masked, none);
+    m.raise_if(forbidden, Raise::ReservedInstruction)
 }
 
 /// Calls `stub` for `insn`, with the arguments and result that the stub's documentation names.

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, c_int, flock};
@@ -20,20 +21,77 @@ const READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
 
-/// Locks an image until `file` and its copies are closed; `false` if others use it otherwise. A file
-/// system without locks is taken as it is.
-pub fn take(file: &File, read_only: bool) -> io::Result<bool> {
-    let does: &[i64] = if read_only { &[READ] } else { &[READ, WRITE] };
-    let forbids = &[WRITE, RESIZE];
-    match apply(file, does, forbids) {
-        Err(error) if is_without_locks(&error) => Ok(true),
-        result => result,
+/// What others may not do, whoever holds an image.
+const FORBIDDEN: &[i64] = &[WRITE, RESIZE];
+
+/// The lock of an image. It goes when this and all other copies of the opened file are closed.
+pub struct Lock {
+    file: File,
+    read_only: bool,
+    is_held: Mutex<bool>,
+}
+
+impl Lock {
+    /// That of the image in `file`, which is not taken yet.
+    pub fn new(file: &File, read_only: bool) -> io::Result<Self> {
+        Ok(Self { file: file.try_clone()?, read_only, is_held: Mutex::new(false) })
+    }
+
+    /// Whether it is taken.
+    pub fn is_held(&self) -> bool {
+        *self.is_held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock, if it is not held; `false` if others use the image otherwise. A file system without locks is
+    /// taken as it is.
+    pub fn take(&self) -> io::Result<bool> {
+        let mut is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_held {
+            return Ok(true);
+        }
+        *is_held = match apply(&self.file, self.does(), FORBIDDEN) {
+            Err(error) if is_without_locks(&error) => true,
+            result => result?,
+        };
+        if !*is_held {
+            // What was taken before others were found must not keep them out.
+            self.unlock()?;
+        }
+        Ok(*is_held)
+    }
+
+    /// Gives the lock up.
+    pub fn release(&self) -> io::Result<()> {
+        *self.is_held.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.unlock()
+    }
+
+    /// Whether somebody else holds the image to change it; said of any on a file system without locks.
+    pub fn is_changed_by_others(&self) -> io::Result<bool> {
+        match is_locked(&self.file, DOES + WRITE) {
+            Err(error) if is_without_locks(&error) => Ok(true),
+            result => result,
+        }
+    }
+
+    fn does(&self) -> &'static [i64] {
+        if self.read_only { &[READ] } else { &[READ, WRITE] }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        for byte in bytes(DOES, self.does()).chain(bytes(FORBIDS, FORBIDDEN)) {
+            match set(&self.file, F_UNLCK, byte) {
+                Err(error) if !is_without_locks(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
 fn apply(file: &File, does: &[i64], forbids: &[i64]) -> io::Result<bool> {
     for byte in bytes(DOES, does).chain(bytes(FORBIDS, forbids)) {
-        fcntl(file, FcntlArg::F_OFD_SETLK(&request(F_RDLCK, byte)))?;
+        set(file, F_RDLCK, byte)?;
     }
     for byte in bytes(FORBIDS, does).chain(bytes(DOES, forbids)) {
         if is_locked(file, byte)? {
@@ -41,6 +99,11 @@ fn apply(file: &File, does: &[i64], forbids: &[i64]) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+fn set(file: &File, kind: c_int, byte: i64) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&request(kind, byte)))?;
+    Ok(())
 }
 
 fn bytes(base: i64, permissions: &[i64]) -> impl Iterator<Item = i64> {
@@ -70,16 +133,24 @@ mod tests {
     #[test]
     fn writers_are_alone_and_readers_are_not() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let open = || File::options().read(true).write(true).open(file.path()).unwrap();
-        let writer = open();
-        assert!(take(&writer, false).unwrap());
-        assert!(!take(&open(), false).unwrap());
-        assert!(!take(&open(), true).unwrap());
-        drop(writer);
-        let readers = [open(), open()];
-        assert!(readers.iter().all(|reader| take(reader, true).unwrap()));
-        assert!(!take(&open(), false).unwrap());
+        let lock = |read_only| {
+            let file = File::options().read(true).write(true).open(file.path()).unwrap();
+            Lock::new(&file, read_only).unwrap()
+        };
+        let writer = lock(false);
+        assert!(!lock(true).is_changed_by_others().unwrap());
+        assert!(writer.take().unwrap() && writer.take().unwrap());
+        let next = lock(false);
+        assert!(next.is_changed_by_others().unwrap());
+        assert!(!next.take().unwrap() && !lock(true).take().unwrap());
+        writer.release().unwrap();
+        assert!(next.take().unwrap());
+        assert!(!writer.take().unwrap());
+        drop(next);
+        let readers = [lock(true), lock(true)];
+        assert!(readers.iter().all(|reader| reader.take().unwrap()));
+        assert!(!readers[0].is_changed_by_others().unwrap() && !writer.take().unwrap());
         drop(readers);
-        assert!(take(&open(), false).unwrap());
+        assert!(writer.take().unwrap());
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::lock::Lock;
 use self::overlay::Overlay;
 use self::qcow2::Qcow2;
 use self::raw::Raw;
@@ -49,6 +50,12 @@ pub trait Disk: Send + Sync {
 
     /// Makes `length` bytes at `place` zero; `unmap` says that they need no storage then.
     fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()>;
+
+    /// Forgets what is known of the image, since another process may have changed it. Nothing that was written may be
+    /// waiting for a flush.
+    fn refresh(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How the content of a disk is stored in its file.
@@ -90,6 +97,20 @@ pub enum DiskError {
         /// The image.
         file: PathBuf,
     },
+    /// Nobody uses it who could hand it over.
+    #[error("Disk image {file} is not the guest's here: nobody has it in use; both hosts need the same file, on storage that they share, and with its locks", file = file.display())]
+    Another {
+        /// The image.
+        file: PathBuf,
+    },
+    /// It cannot be handed over, or taken.
+    #[error("Cannot hand over disk image {file}", file = file.display())]
+    HandOver {
+        /// The image.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// It is neither a file nor a block device.
     #[error("Disk image {file} is neither a regular file nor a block device", file = file.display())]
     Kind {
@@ -118,18 +139,24 @@ pub enum DiskError {
 #[derive(Clone)]
 pub struct SharedDisk {
     disk: Arc<dyn Disk>,
-    image: Option<Arc<Image>>,
+    origin: Option<Arc<Origin>>,
+}
+
+/// Where a disk comes from.
+struct Origin {
+    image: Image,
+    lock: Lock,
 }
 
 impl SharedDisk {
     /// A disk that others can share.
     pub fn new(disk: Box<dyn Disk>) -> Self {
-        Self { disk: disk.into(), image: None }
+        Self { disk: disk.into(), origin: None }
     }
 
     /// The image behind the disk, if it was opened from one.
     pub fn image(&self) -> Option<&Image> {
-        self.image.as_deref()
+        self.origin.as_ref().map(|origin| &origin.image)
     }
 
     /// Opens an image and locks it against other processes.
@@ -137,30 +164,89 @@ impl SharedDisk {
     /// # Errors
     /// Refuses what is no image, or is in use.
     pub fn open(image: &Image) -> Result<Self, DiskError> {
-        Ok(Self { image: Some(Arc::new(image.clone())), ..Self::open_content(image)? })
+        Self::open_origin(image, |origin| origin.take())
     }
 
-    fn open_content(image: &Image) -> Result<Self, DiskError> {
+    /// Opens an image that another process changes until it hands it over: it may be used only after [`Self::take`].
+    ///
+    /// # Errors
+    /// Refuses what is no image, or is not in use.
+    pub fn open_to_take(image: &Image) -> Result<Self, DiskError> {
+        Self::open_origin(image, |Origin { image, lock }| match lock.is_changed_by_others() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DiskError::Another { file: image.file.clone() }),
+            Err(source) => Err(DiskError::Open { file: image.file.clone(), source }),
+        })
+    }
+
+    fn open_origin(
+        image: &Image,
+        claim: impl FnOnce(&Origin) -> Result<(), DiskError>,
+    ) -> Result<Self, DiskError> {
         let read_only = image.read_only || image.snapshot;
         let file = open_file(&image.file, read_only)?;
-        // A guest could write what makes a raw image look like another, so it is never guessed.
-        if image.format.is_none() && is_qcow2(&file) {
-            return Err(DiskError::Format { file: image.file.clone() });
-        }
         let failed = |source| DiskError::Open { file: image.file.clone(), source };
-        let disk: Box<dyn Disk> = match image.format.unwrap_or(Format::Raw) {
-            Format::Raw => Box::new(Raw::new(file, read_only).map_err(failed)?),
-            Format::Qcow2 => Box::new(Qcow2::new(file, &image.file, read_only).map_err(failed)?),
-        };
-        if disk.size() < 512 {
-            return Err(DiskError::Empty { file: image.file.clone() });
-        }
-        if image.snapshot && !image.read_only {
-            let changes = tempfile::tempfile().and_then(|file| Overlay::new(disk, file));
-            return Ok(Self::new(Box::new(changes.map_err(DiskError::Changes)?)));
-        }
-        Ok(Self::new(disk))
+        let origin = Origin { image: image.clone(), lock: Lock::new(&file, read_only).map_err(failed)? };
+        claim(&origin)?;
+        Ok(Self { disk: open_content(file, image)?.into(), origin: Some(Arc::new(origin)) })
     }
+
+    /// Lets another process have the image: what was written is there. Nobody may use the disk until it is taken
+    /// again.
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn hand_over(&self) -> Result<(), DiskError> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
+        self.disk.flush().and_then(|()| origin.lock.release()).map_err(failed)
+    }
+
+    /// Takes an image that was handed over, by another process or to one, if it is not held already.
+    ///
+    /// # Errors
+    /// Fails if others use it, and as the host does.
+    pub fn take(&self) -> Result<(), DiskError> {
+        let Some(origin) = self.origin.as_ref().filter(|origin| !origin.lock.is_held()) else {
+            return Ok(());
+        };
+        origin.take()?;
+        let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
+        self.disk.refresh().map_err(failed)
+    }
+}
+
+impl Origin {
+    fn take(&self) -> Result<(), DiskError> {
+        let file = || self.image.file.clone();
+        match self.lock.take() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DiskError::Busy { file: file() }),
+            Err(source) => Err(DiskError::Open { file: file(), source }),
+        }
+    }
+}
+
+/// The content of `image`, which is in `file`.
+fn open_content(file: File, image: &Image) -> Result<Box<dyn Disk>, DiskError> {
+    // A guest could write what makes a raw image look like another, so it is never guessed.
+    if image.format.is_none() && is_qcow2(&file) {
+        return Err(DiskError::Format { file: image.file.clone() });
+    }
+    let read_only = image.read_only || image.snapshot;
+    let failed = |source| DiskError::Open { file: image.file.clone(), source };
+    let disk: Box<dyn Disk> = match image.format.unwrap_or(Format::Raw) {
+        Format::Raw => Box::new(Raw::new(file, read_only).map_err(failed)?),
+        Format::Qcow2 => Box::new(Qcow2::new(file, &image.file, read_only).map_err(failed)?),
+    };
+    if disk.size() < 512 {
+        return Err(DiskError::Empty { file: image.file.clone() });
+    }
+    if image.snapshot && !image.read_only {
+        let changes = tempfile::tempfile().and_then(|file| Overlay::new(disk, file));
+        return Ok(Box::new(changes.map_err(DiskError::Changes)?));
+    }
+    Ok(disk)
 }
 
 impl Deref for SharedDisk {
@@ -184,7 +270,7 @@ fn is_qcow2(file: &File) -> bool {
     file.read_exact_at(&mut magic, 0).is_ok() && magic == *b"QFI\xfb"
 }
 
-/// Opens an image's file and locks it.
+/// Opens an image's file.
 fn open_file(path: &Path, read_only: bool) -> Result<File, DiskError> {
     use std::os::unix::fs::FileTypeExt as _;
     let failed = |source| DiskError::Open { file: path.to_owned(), source };
@@ -193,12 +279,7 @@ fn open_file(path: &Path, read_only: bool) -> Result<File, DiskError> {
     if !kind.is_file() && !kind.is_block_device() {
         return Err(DiskError::Kind { file: path.to_owned() });
     }
-    let file = OpenOptions::new().read(true).write(!read_only).open(path).map_err(failed)?;
-    if lock::take(&file, read_only).map_err(failed)? {
-        Ok(file)
-    } else {
-        Err(DiskError::Busy { file: path.to_owned() })
-    }
+    OpenOptions::new().read(true).write(!read_only).open(path).map_err(failed)
 }
 
 #[cfg(test)]

@@ -1,23 +1,55 @@
 //! Images in QEMU's format qcow2, by the crate imago. Backing files that an image names are opened too,
 //! to be read only. It must not know who uses them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::file::File as Storage;
-use imago::{FormatAccess, FormatDriverBuilder as _, PermissiveImplicitOpenGate, StorageOpenOptions};
+use imago::format::gate::ImplicitOpenGate;
+use imago::{FormatAccess, FormatDriverBuilder, StorageOpenOptions};
 
 use super::Disk;
+use crate::device::lock;
 
 /// A qcow2 image.
 pub struct Qcow2 {
     /// To give storage back, imago wants to be alone with the image.
     access: RwLock<FormatAccess<Storage>>,
+    file: File,
+    path: PathBuf,
+    below: Below,
     size: u64,
     read_only: bool,
+}
+
+/// The files that an image names. They stay open, since a confined process cannot open them again.
+#[derive(Clone, Default)]
+struct Below(Arc<Mutex<HashMap<PathBuf, File>>>);
+
+impl ImplicitOpenGate<Storage> for Below {
+    fn open_format<F: FormatDriverBuilder<Storage>>(
+        &mut self,
+        builder: F,
+    ) -> io::Result<FormatAccess<Storage>> {
+        Ok(FormatAccess::new(builder.open(self.clone())?))
+    }
+
+    fn open_storage(&mut self, options: StorageOpenOptions) -> io::Result<Storage> {
+        let path = options.get_filename().map(Path::to_owned).ok_or(io::ErrorKind::InvalidInput)?;
+        let file = match lock(&self.0).entry(path) {
+            Entry::Occupied(open) => open.get().try_clone()?,
+            Entry::Vacant(place) => {
+                let file = File::options().read(true).write(options.get_writable()).open(place.key())?;
+                place.insert(file).try_clone()?
+            }
+        };
+        Storage::from_open_file(file, options)
+    }
 }
 
 impl Qcow2 {
@@ -27,13 +59,10 @@ impl Qcow2 {
     /// Refuses what is no such image, is cut or damaged, or uses what imago does not know: compression by zstd
     /// and extended entries.
     pub fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
-        check_tables(&file)?;
-        let options = StorageOpenOptions::new().filename(path).write(!read_only);
-        let storage = Storage::from_open_file(file, options)?;
-        let image = imago::qcow2::Qcow2::<Storage>::builder(storage).write(!read_only);
-        let access = FormatAccess::new(image.open(PermissiveImplicitOpenGate::default())?);
-        let size = access.size();
-        Ok(Self { access: RwLock::new(access), size, read_only })
+        let below = Below::default();
+        let access = open(&file, path, read_only, &below)?;
+        let (path, size) = (path.to_owned(), access.size());
+        Ok(Self { access: RwLock::new(access), file, path, below, size, read_only })
     }
 
     fn shared(&self) -> RwLockReadGuard<'_, FormatAccess<Storage>> {
@@ -43,6 +72,14 @@ impl Qcow2 {
     fn alone(&self) -> RwLockWriteGuard<'_, FormatAccess<Storage>> {
         self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn open(file: &File, path: &Path, read_only: bool, below: &Below) -> io::Result<FormatAccess<Storage>> {
+    check_tables(file)?;
+    let options = StorageOpenOptions::new().filename(path).write(!read_only);
+    let storage = Storage::from_open_file(file.try_clone()?, options)?;
+    let image = imago::qcow2::Qcow2::<Storage>::builder(storage).write(!read_only);
+    Ok(FormatAccess::new(image.open(below.clone())?))
 }
 
 /// Refuses an image that does not hold the tables by which everything in it is found, or whose first cluster, the
@@ -120,5 +157,11 @@ impl Disk for Qcow2 {
         } else {
             self.shared().write_zeroes(place, length)
         }
+    }
+
+    /// imago's own way to forget would leave it with the file's old length.
+    fn refresh(&self) -> io::Result<()> {
+        *self.alone() = open(&self.file, &self.path, self.read_only, &self.below)?;
+        Ok(())
     }
 }

@@ -56,6 +56,33 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
+    fn what_is_handed_over_is_what_was_written(all in proptest::collection::vec(changes(), 1..6), qcow2: bool) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(SIZE as u64).unwrap();
+        let mut image = image(file.path(), Format::Raw);
+        if qcow2 {
+            qemu_img(&["create", "-q", "-f", "qcow2", file.path().to_str().unwrap(), &SIZE.to_string()]);
+            image.format = Some(Format::Qcow2);
+        }
+        let disks = [SharedDisk::open(&image).unwrap(), SharedDisk::open_to_take(&image).unwrap()];
+        let mut model = vec![0; SIZE];
+        for (turn, changes) in all.iter().enumerate() {
+            let (here, there) = (&disks[turn % 2], &disks[(turn + 1) % 2]);
+            apply(&**here, &mut model, changes);
+            assert!(matches!(there.take(), Err(DiskError::Busy { .. })));
+            here.hand_over().unwrap();
+            there.take().unwrap();
+            assert!(matches!(here.take(), Err(DiskError::Busy { .. })));
+        }
+        apply(&*disks[all.len() % 2], &mut model, &[]);
+        disks.iter().for_each(|disk| disk.hand_over().unwrap());
+        if qcow2 {
+            qemu_img(&["check", "-q", file.path().to_str().unwrap()]);
+        }
+        assert!(matches!(SharedDisk::open_to_take(&image), Err(DiskError::Another { .. })));
+    }
+
+    #[test]
     fn an_overlay_changes_and_the_image_does_not(changes in changes()) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut model: Vec<u8> = (0..SIZE).map(|at| (at / 512) as u8).collect();

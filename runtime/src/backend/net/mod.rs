@@ -107,8 +107,9 @@ pub trait Network: Send {
     /// and the network is served when there may be room again.
     fn has_room(&self) -> bool;
 
-    /// Does what there is to do for the host files behind `ready`, and by time.
-    fn serve(&mut self, ready: &[u64]);
+    /// Does what there is to do for the host files behind `ready`, and by time. `drained` says that the guest has
+    /// seen all frames that it was given.
+    fn serve(&mut self, ready: &[u64], drained: bool);
 
     /// The next frame for the guest, which stays the next.
     fn peek(&self) -> Option<&Frame>;

@@ -187,7 +187,7 @@ impl Network for Stream {
         self.outgoing.len() < MOST_OUTGOING
     }
 
-    fn serve(&mut self, _ready: &[u64]) {
+    fn serve(&mut self, _ready: &[u64], _drained: bool) {
         self.find_peer();
         let done = self.read().and_then(|()| self.write()).and_then(|()| self.update_interest());
         if done.is_err() {
@@ -238,7 +238,7 @@ mod tests {
     fn frames(stream: &mut Stream, count: usize) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         while frames.len() < count {
-            stream.serve(&[]);
+            stream.serve(&[], true);
             while let Some(frame) = stream.peek() {
                 frames.push(frame.bytes.clone());
                 stream.advance();
@@ -255,16 +255,16 @@ mod tests {
         assert!(Stream::new(&End::Listen(path.clone())).is_err());
         for _ in 0..2 {
             let (mut far, _events) = cable(&End::Connect(path.clone()));
-            near.serve(&[]);
+            near.serve(&[], true);
             far.send(&frame(1, 60));
             far.send(&frame(2, 1514));
-            far.serve(&[]);
+            far.serve(&[], true);
             assert_eq!(frames(&mut near, 2), [vec![1; 60], vec![2; 1514]]);
             near.send(&frame(3, 100));
-            near.serve(&[]);
+            near.serve(&[], true);
             assert_eq!(frames(&mut far, 1), [[3; 100]]);
             drop(far);
-            near.serve(&[]);
+            near.serve(&[], true);
             assert!(near.peer.is_none());
         }
         drop(near);
@@ -277,17 +277,17 @@ mod tests {
         let path = directory.path().join("cable");
         let (mut near, _events) = cable(&End::Listen(path.clone()));
         let (mut far, _events) = cable(&End::Connect(path));
-        near.serve(&[]);
+        near.serve(&[], true);
         let mut sent = 0;
         while near.has_room() {
             near.send(&frame(7, 1500));
-            near.serve(&[]);
+            near.serve(&[], true);
             sent += 1;
         }
         let mut arrived = 0;
         while arrived < sent {
             arrived += frames(&mut far, 1).len();
-            near.serve(&[]);
+            near.serve(&[], true);
         }
         assert!(near.has_room());
     }
@@ -298,10 +298,10 @@ mod tests {
         let path = directory.path().join("cable");
         let (mut near, _events) = cable(&End::Listen(path.clone()));
         let mut far = UnixStream::connect(&path).unwrap();
-        near.serve(&[]);
+        near.serve(&[], true);
         assert!(near.peer.is_some());
         far.write_all(b"GET / HTTP/1.0\r\n").unwrap();
-        near.serve(&[]);
+        near.serve(&[], true);
         assert!(near.peer.is_none());
     }
 }

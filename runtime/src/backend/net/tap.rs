@@ -136,7 +136,7 @@ impl Network for Tap {
         true
     }
 
-    fn serve(&mut self, _ready: &[u64]) {
+    fn serve(&mut self, _ready: &[u64], _drained: bool) {
         self.read();
         self.update_interest();
     }

@@ -135,6 +135,11 @@ impl Interrupt {
         self.set(|reasons| reasons | USED_BUFFER);
     }
 
+    /// Whether the driver was told and has not acknowledged it yet.
+    pub fn is_used_raised(&self) -> bool {
+        self.reasons() & USED_BUFFER != 0
+    }
+
     /// Tells the driver to look at the device's status.
     fn raise_configuration(&self) {
         self.set(|reasons| reasons | CONFIGURATION_CHANGE);

@@ -117,6 +117,14 @@ impl Net {
     }
 }
 
+/// Whether the driver has seen all frames that it was given.
+fn is_drained(queue: Option<&Option<Queue>>) -> Result<bool, RingError> {
+    match queue {
+        Some(Some(queue)) => queue.is_drained(),
+        _ => Ok(false),
+    }
+}
+
 /// Gives the driver one frame; `false` if it has no room yet.
 fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingError> {
     let wanted = (HEADER_LENGTH + frame.bytes.len()) as u64;
@@ -137,10 +145,11 @@ fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingE
     }
     let header = header::encode(frame, chains.len() as u16);
     let mut parts = [&header[..], &frame.bytes];
-    for chain in &chains {
-        let written = fill(chain, &mut parts)?;
-        queue.push(chain, written)?;
-    }
+    let filled: Result<Vec<(&Chain, u32)>, RingError> =
+        chains.iter().map(|chain| Ok((chain, fill(chain, &mut parts)?))).collect();
+    // All at once: a driver that finds the first buffer wants the others, too (section 5.1.6.4.1), and Linux
+    // drops a frame of which one is missing.
+    queue.push_together(&filled?)?;
     Ok(true)
 }
 
@@ -219,7 +228,7 @@ impl VirtioDevice for Net {
             if let Some(Some(queue)) = queues.get_mut(TRANSMIT) {
                 more |= self.transmit(queue)?;
             }
-            self.network.serve(ready);
+            self.network.serve(ready, is_drained(queues.get(RECEIVE))?);
             if let Some(Some(queue)) = queues.get_mut(RECEIVE) {
                 more |= self.receive(queue)?;
             }

@@ -360,13 +360,23 @@ impl Queue {
     /// # Errors
     /// Fails if the ring is no longer in RAM, which cannot be.
     pub fn push(&mut self, chain: &Chain, written: u32) -> Result<(), RingError> {
-        let slot = u64::from(self.position.next_used % self.layout.size);
-        let mut element = [0; 8];
-        element[..4].copy_from_slice(&u32::from(chain.head).to_le_bytes());
-        element[4..].copy_from_slice(&written.to_le_bytes());
-        self.dma.write(Pa(self.layout.used + RING_HEADER + 8 * slot), &element)?;
-        self.position.next_used = self.position.next_used.wrapping_add(1);
-        // The element, and the data that it stands for, come before the index.
+        self.push_together(&[(chain, written)])
+    }
+
+    /// Gives requests back as [`Queue::push`] does, and all of them at once: the driver sees none or all.
+    ///
+    /// # Errors
+    /// Fails if the ring is no longer in RAM, which cannot be.
+    pub fn push_together(&mut self, requests: &[(&Chain, u32)]) -> Result<(), RingError> {
+        for (chain, written) in requests {
+            let slot = u64::from(self.position.next_used % self.layout.size);
+            let mut element = [0; 8];
+            element[..4].copy_from_slice(&u32::from(chain.head).to_le_bytes());
+            element[4..].copy_from_slice(&written.to_le_bytes());
+            self.dma.write(Pa(self.layout.used + RING_HEADER + 8 * slot), &element)?;
+            self.position.next_used = self.position.next_used.wrapping_add(1);
+        }
+        // The elements, and the data that they stand for, come before the index.
         fence(Ordering::Release);
         self.dma.store_u16(Pa(self.layout.used + 2), self.position.next_used)?;
         Ok(())
@@ -390,12 +400,32 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether the driver has seen, by its own word, all requests that were given back, and waits for the next.
+    ///
+    /// # Errors
+    /// Fails if the ring is no longer in RAM, which cannot be.
+    pub fn is_drained(&self) -> Result<bool, RingError> {
+        if self.event_index {
+            return Ok(self.event()? == self.position.next_used);
+        }
+        Ok(!self.interrupt.is_used_raised() && self.allows_interrupts()?)
+    }
+
+    /// The index from which on the driver wants an interrupt.
+    fn event(&self) -> Result<u16, RingError> {
+        let event = self.layout.available + RING_HEADER + 2 * u64::from(self.layout.size);
+        Ok(self.dma.load_u16(Pa(event))?)
+    }
+
+    fn allows_interrupts(&self) -> Result<bool, RingError> {
+        Ok(self.dma.load_u16(Pa(self.layout.available))? & NO_INTERRUPT == 0)
+    }
+
     fn wants_interrupt(&self, old: u16, new: u16) -> Result<bool, RingError> {
         if !self.event_index {
-            return Ok(self.dma.load_u16(Pa(self.layout.available))? & NO_INTERRUPT == 0);
+            return self.allows_interrupts();
         }
-        let event = self.layout.available + RING_HEADER + 2 * u64::from(self.layout.size);
-        let event = self.dma.load_u16(Pa(event))?;
+        let event = self.event()?;
         // Whether the step from `old` to `new` passed the event (section 2.7.10.2).
         Ok(new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old))
     }

@@ -344,11 +344,12 @@ impl Network for User {
         self.running.as_ref().is_none_or(|running| running.port.takes_from_guest())
     }
 
-    fn serve(&mut self, ready: &[u64]) {
+    fn serve(&mut self, ready: &[u64], drained: bool) {
         self.accept(ready);
         let now = self.now();
         if let Some(running) = &mut self.running {
             running.serve(ready, now);
+            running.port.release_datagrams(Instant::now(), drained);
         }
     }
 
@@ -371,7 +372,7 @@ impl Network for User {
         let delay = delay.filter(|_| running.port.has_room());
         let delay = delay.map(|delay| Duration::from_micros(delay.total_micros()).max(SHORTEST_DELAY));
         let cleaning = (!running.datagrams.is_empty()).then_some(CLEANING);
-        [delay, cleaning].into_iter().flatten().min()
+        [delay, cleaning, running.port.datagram_delay()].into_iter().flatten().min()
     }
 
     fn stop(&mut self) {

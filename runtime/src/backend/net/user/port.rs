@@ -2,6 +2,8 @@
 //! not know what is in a frame, except where the sum over TCP is.
 
 use std::collections::VecDeque;
+use std::time::Duration;
+use std::time::Instant as HostInstant;
 
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
@@ -17,9 +19,18 @@ const DEPTH: usize = 128;
 /// Frames and bytes that wait for the guest; beyond them the stack and the host's sockets wait.
 const MOST_FRAMES: usize = 1024;
 const MOST_BYTES: usize = 2 << 20;
-/// Frames that wait for the guest, if they are datagrams, for which nobody can be made to wait: a guest
-/// that rests for a while should not lose them.
+/// Datagrams that wait for the guest, since nobody else can be made to wait with them: a guest that rests for a
+/// while should not lose them.
 const MOST_DATAGRAMS: usize = 8192;
+/// Datagrams on their way to the guest's programs. These must read them before their sockets are full, which in Linux
+/// may be with 50: `net.core.rmem_default` is charged for whole pages.
+const DATAGRAMS_AHEAD: u32 = 32;
+/// What a program takes to read one, roughly: 750 Mbit/s, if they are long.
+const DATAGRAM_READING: Duration = Duration::from_micros(16);
+/// How often the guest is looked at while datagrams wait.
+const DATAGRAM_LOOK: Duration = Duration::from_micros(250);
+/// A guest that shows for so long that it has not seen those before is one that never rests, or does not say.
+const DATAGRAM_PATIENCE: Duration = Duration::from_millis(5);
 
 const ETHERNET_HEADER: usize = 14;
 const IPV4: [u8; 2] = [0x08, 0x00];
@@ -32,6 +43,11 @@ const TCP_CHECKSUM: u16 = 16;
 pub struct Port {
     from_guest: VecDeque<Vec<u8>>,
     to_guest: VecDeque<Frame>,
+    datagrams: VecDeque<Frame>,
+    /// Datagrams that went to the guest since it was last known to have seen all before.
+    unseen: u32,
+    /// When the guest's programs should have read all of them.
+    read_by: Option<HostInstant>,
     /// How long the frames in `to_guest` are together.
     bytes_to_guest: usize,
     offloads: Offloads,
@@ -57,9 +73,31 @@ impl Port {
 
     /// Gives the guest a datagram; one too many is lost.
     pub fn push_datagram(&mut self, bytes: Vec<u8>) {
-        if self.to_guest.len() < MOST_DATAGRAMS {
-            self.push_to_guest(Frame { bytes, ..Frame::default() });
+        if self.datagrams.len() < MOST_DATAGRAMS {
+            self.datagrams.push_back(Frame { bytes, ..Frame::default() });
         }
+    }
+
+    /// Lets as many datagrams go to the guest as it can take `now`; it may have `drained` what it was given.
+    pub fn release_datagrams(&mut self, now: HostInstant, drained: bool) {
+        let mut read_by = self.read_by.unwrap_or(now);
+        if drained || now > read_by + DATAGRAM_PATIENCE {
+            self.unseen = 0;
+        }
+        read_by = read_by.max(now);
+        let limit = now + DATAGRAM_READING * DATAGRAMS_AHEAD;
+        while self.unseen < DATAGRAMS_AHEAD && read_by < limit && self.has_room() {
+            let Some(frame) = self.datagrams.pop_front() else { break };
+            self.push_to_guest(frame);
+            self.unseen += 1;
+            read_by += DATAGRAM_READING;
+            self.read_by = Some(read_by);
+        }
+    }
+
+    /// How long datagrams wait that only wait for the guest to read others.
+    pub fn datagram_delay(&self) -> Option<Duration> {
+        (!self.datagrams.is_empty() && self.has_room()).then_some(DATAGRAM_LOOK)
     }
 
     fn push_to_guest(&mut self, frame: Frame) {
@@ -163,4 +201,52 @@ fn begin_checksum(frame: &mut [u8]) -> Option<(u16, u16)> {
     let at = start + usize::from(TCP_CHECKSUM);
     frame.get_mut(at..at + 2)?.copy_from_slice(&(folded as u16).to_be_bytes());
     Some((start as u16, TCP_CHECKSUM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many frames there are for the guest, which it takes.
+    fn take(port: &mut Port) -> usize {
+        let count = port.to_guest.len();
+        (0..count).for_each(|_| port.advance());
+        assert!(port.peek().is_none());
+        count
+    }
+
+    #[test]
+    fn datagrams_come_as_fast_as_the_guest_reads_them() {
+        let mut port = Port::new(Offloads::default());
+        (0..200).for_each(|_| port.push_datagram(vec![0; 1514]));
+        let start = HostInstant::now();
+        let mut take_after = |time: Duration, drained| {
+            port.release_datagrams(start + time, drained);
+            take(&mut port)
+        };
+        let read = DATAGRAM_READING * DATAGRAMS_AHEAD;
+        assert_eq!(take_after(Duration::ZERO, true), 32);
+        // The guest has seen them, but its programs have read half of them only.
+        assert_eq!(take_after(Duration::ZERO, true), 0);
+        assert_eq!(take_after(read / 2, true), 16);
+        assert_eq!(take_after(read / 2, false), 0);
+        // A guest that sees nothing gets no more than these, until it is clear that it does not say so.
+        assert_eq!(take_after(read * 2, false), 16);
+        assert_eq!(take_after(read * 4, false), 0);
+        assert_eq!(take_after(read * 4, true), 32);
+        assert_eq!(take_after(read * 5 + DATAGRAM_PATIENCE * 2, false), 32);
+    }
+
+    #[test]
+    fn datagrams_that_wait_are_bounded() {
+        let mut port = Port::new(Offloads::default());
+        assert_eq!(port.datagram_delay(), None);
+        (0..2 * MOST_DATAGRAMS).for_each(|_| port.push_datagram(vec![0; 60]));
+        assert_eq!((port.datagrams.len(), port.datagram_delay()), (MOST_DATAGRAMS, Some(DATAGRAM_LOOK)));
+        let start = HostInstant::now();
+        (0..1000).for_each(|turn| port.release_datagrams(start + DATAGRAM_LOOK * turn, true));
+        // The guest takes nothing.
+        assert_eq!(port.to_guest.len(), MOST_FRAMES);
+        assert_eq!(port.datagram_delay(), None);
+    }
 }

@@ -89,7 +89,7 @@ impl Bench {
             self.user.send(&Frame { bytes, ..Frame::default() });
         }
         let ready = self.events.wait(Some(Duration::from_millis(1)));
-        self.user.serve(&ready);
+        self.user.serve(&ready, true);
         while let Some(frame) = self.user.peek() {
             assert!(frame.bytes.len() <= 1514 && frame.segment.is_none());
             self.cable.received.push_back(frame.bytes.clone());
@@ -390,7 +390,7 @@ proptest::proptest! {
                 frame[26..34].copy_from_slice(&[10, 0, 2, 15, 10, 0, 2, 2]);
             }
             bench.user.send(&Frame { bytes: frame, ..Frame::default() });
-            bench.user.serve(&[]);
+            bench.user.serve(&[], true);
         }
     }
 }

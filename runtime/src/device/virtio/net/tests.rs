@@ -35,7 +35,7 @@ impl Network for Fake {
         lock(&self.cable.sent).len() < 3
     }
 
-    fn serve(&mut self, _ready: &[u64]) {}
+    fn serve(&mut self, _ready: &[u64], _drained: bool) {}
 
     fn peek(&self) -> Option<&Frame> {
         self.frames.front()

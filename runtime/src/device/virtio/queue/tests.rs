@@ -168,3 +168,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn requests_that_belong_together_are_given_back_at_once() {
+    const TURNS: u16 = 20_000;
+    let mut driver = Driver::new(&memory(), 0, 4);
+    let mut queue = queue(&driver, 0);
+    let (dma, index) = (driver.dma.clone(), Pa(driver.layout.used + 2));
+    let watcher = std::thread::spawn(move || {
+        let mut seen = 0;
+        while seen < 2 * TURNS {
+            seen = dma.load_u16(index).unwrap();
+            assert!(seen.is_multiple_of(2), "one of two is there");
+        }
+    });
+    for _ in 0..TURNS {
+        let chains = [0, 1].map(|number| {
+            driver.offer(&[writable(BUFFERS + 16 * number, 16)]);
+            queue.pop().unwrap().unwrap()
+        });
+        queue.push_together(&[(&chains[0], 3), (&chains[1], 4)]).unwrap();
+        let lengths = [driver.reclaim().unwrap().1, driver.reclaim().unwrap().1];
+        assert_eq!((lengths, driver.reclaim()), ([3, 4], None));
+    }
+    watcher.join().unwrap();
+}
