@@ -62,7 +62,7 @@ fn words() -> Vec<u32> {
 
 fn decode_block(words: &[u32]) -> Block {
     let key = Key::new(Va(0), Pa(0), Mode::empty());
-    Block::decode(key, Va(0), &MIPS64R2, |index| words.get(index).copied().unwrap_or(0))
+    Block::decode(key, Va(0), &MIPS64R2, |index| words.get(index).copied().unwrap_or(0), None)
 }
 
 #[divan::bench]

@@ -11,7 +11,7 @@ use runtime::load::symbols::Symbols;
 use runtime::observe::{Observer, Seen};
 use runtime::program::ProgramVm;
 use runtime::vcpu::Vcpu;
-use translator::addr::{Pa, Va};
+use translator::addr::{PAGE_SIZE, Pa, Va};
 use translator::block::{Block, Key, Step};
 use translator::cp0::Status;
 use translator::listing::{Facts, Listing, targets};
@@ -249,7 +249,8 @@ impl<'a> GuestCode<'a> {
         let page = va.page();
         let word =
             |index: usize| self.memory.fetch(page + 4 * index as u64, mode).map_or(0, |(_, _, word)| word);
-        let mut block = Block::decode(Key::new(va, pa, mode | mapped), va, self.model, word);
+        let next = self.memory.fetch(page + PAGE_SIZE, mode).map(|(_, _, word)| word);
+        let mut block = Block::decode(Key::new(va, pa, mode | mapped), va, self.model, word, next);
         if block.steps.is_empty() {
             // The interpreter runs it: it is shown as the single instruction that it begins with.
             let word = word((va.page_offset() / 4) as usize);

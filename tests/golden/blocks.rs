@@ -1,5 +1,5 @@
-//! Translations of blocks: `blocks/*.txt`. Each file has comments, the mode, the guest code, a line of
-//! dashes, and what the code becomes.
+//! Translations of blocks: `blocks/*.txt`. Each file has comments, the mode, the address if it matters, the guest code,
+//! a line of dashes, and what the code becomes.
 
 use std::path::Path;
 
@@ -87,7 +87,8 @@ fn decode(path: &Path, code: &str, mode: Mode, section: Section) -> Block {
         abi: Abi::N64,
         ..Options::default()
     };
-    let source = format!("{}\n.set noat\n.set noreorder\n{code}", section.name());
+    let at = code.lines().find_map(|line| line.strip_prefix("# at: ")).unwrap_or_default();
+    let source = format!("{} {at}\n.set noat\n.set noreorder\n{code}", section.name());
     let name = path.display().to_string();
     let program = assemble(&name, &[(name.as_str(), source.as_str())], &options);
     let program = program.unwrap_or_else(|errors| panic!("{errors}"));
@@ -97,5 +98,5 @@ fn decode(path: &Path, code: &str, mode: Mode, section: Section) -> Block {
     let (va, first) = (segment.base, (segment.base.page_offset() / 4) as usize);
     let key = Key::new(Va(va.0), Pa(PAGE_SIZE + va.page_offset()), mode);
     let word = |index: usize| words.get(index - first).copied().unwrap_or(0);
-    Block::decode(key, Va(va.0), &MIPS64R2, word)
+    Block::decode(key, Va(va.0), &MIPS64R2, word, Some(word((PAGE_SIZE / 4) as usize)))
 }

@@ -2,6 +2,7 @@
 
 mod binaries;
 mod cli;
+mod far_slot;
 mod files;
 mod fuzz;
 mod harness;

@@ -1,6 +1,7 @@
 //! Basic blocks: the unit of translation, of chaining and of invalidation. A block lies in one page,
 //! never begins in a delay slot, and ends at a branch with its slot, at an instruction after which
-//! the mode may be another, at the page's end or at a limit.
+//! the mode may be another, at the page's end or at a limit. The one exception is a branch in the last word
+//! of a page: it makes a block with its slot on the next page, which is looked at each time.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::isa::{Classes, Insn, Op, decode};
@@ -53,10 +54,13 @@ pub enum End {
     Next,
     /// The last two steps are a branch and its delay slot.
     Branch,
+    /// The two steps are a branch and its delay slot, which lies on the next page. Nobody tells when that is
+    /// written or mapped elsewhere, so whoever runs the block compares the slot with what is there then.
+    FarBranch,
     /// The last step never goes on: it raises an exception or leaves.
     Stop,
     /// The block is empty: the first instruction and what follows must be interpreted one by one,
-    /// because a delay slot lies on the next page or holds another branch.
+    /// because a delay slot holds another branch, or lies on a next page that is not known.
     Interpret,
 }
 
@@ -78,11 +82,12 @@ pub struct Block {
 
 impl Block {
     /// Decodes the block at `va`, whose physical address is in `key`. `page` is the page that holds
-    /// it, read as instruction words.
+    /// it, read as instruction words, and `next` the word after it, if that is known. It is only looked at for
+    /// what [`Block::needs_next_page`].
     ///
     /// # Panics
     /// Panics if `va` is not a multiple of 4.
-    pub fn decode(key: Key, va: Va, model: &Model, page: impl Fn(usize) -> u32) -> Block {
+    pub fn decode(key: Key, va: Va, model: &Model, page: impl Fn(usize) -> u32, next: Option<u32>) -> Block {
         assert!(va.0.is_multiple_of(4), "a block begins at a word");
         let first = (key.pa.page_offset() / 4) as usize;
         let last = (PAGE_SIZE / 4) as usize;
@@ -91,7 +96,14 @@ impl Block {
         for index in first..last.min(first + MAX_INSNS) {
             let current = step(index);
             if current.has_delay_slot() {
-                block.add_branch(current, (index + 1 < last).then(|| step(index + 1)));
+                if index + 1 < last {
+                    block.add_branch(current, step(index + 1), End::Branch);
+                } else if block.steps.is_empty() {
+                    block.end = End::Interpret;
+                    if let Some(word) = next {
+                        block.add_branch(current, Step::decode(word, model, key.mode), End::FarBranch);
+                    }
+                }
                 return block;
             }
             block.steps.push(current);
@@ -103,16 +115,34 @@ impl Block {
         block
     }
 
+    /// Whether a block that begins at `va` with `word` has its delay slot on the next page.
+    pub fn needs_next_page(va: Va, word: u32, model: &Model, mode: Mode) -> bool {
+        va.page_offset() + 4 == PAGE_SIZE && Step::decode(word, model, mode).has_delay_slot()
+    }
+
     /// Adds a branch and its slot, or ends the block before the branch if the pair cannot be one.
-    fn add_branch(&mut self, branch: Step, slot: Option<Step>) {
-        match slot {
-            Some(slot) if !slot.has_delay_slot() && !slot.ends_block() => {
-                self.steps.extend([branch, slot]);
-                self.end = End::Branch;
-            }
-            _ if self.steps.is_empty() => self.end = End::Interpret,
-            _ => {}
+    fn add_branch(&mut self, branch: Step, slot: Step, end: End) {
+        if !slot.has_delay_slot() && !slot.ends_block() {
+            self.steps.extend([branch, slot]);
+            self.end = end;
+        } else if self.steps.is_empty() {
+            self.end = End::Interpret;
         }
+    }
+
+    /// Whether the last two steps are a branch and its slot.
+    pub fn ends_in_branch(&self) -> bool {
+        matches!(self.end, End::Branch | End::FarBranch)
+    }
+
+    /// Whether the slot lies on the next page.
+    pub fn has_far_slot(&self) -> bool {
+        matches!(self.end, End::FarBranch)
+    }
+
+    /// The steps that lie in the block's page.
+    pub fn steps_in_page(&self) -> &[Step] {
+        &self.steps[..self.steps.len() - usize::from(self.has_far_slot())]
     }
 
     /// The block with its sites patched to what they have shown to be.
@@ -128,14 +158,14 @@ impl Block {
 
     /// The step whose register says where the block goes, if there is one.
     pub fn indirect_jump(&self) -> Option<usize> {
-        let index = self.steps.len().checked_sub(2).filter(|_| matches!(self.end, End::Branch))?;
+        let index = self.steps.len().checked_sub(2).filter(|_| self.ends_in_branch())?;
         let insn = self.steps[index].insn?;
         (insn.classes().contains(Classes::JUMP) && !matches!(insn.op, Op::J | Op::Jal)).then_some(index)
     }
 
-    /// The number of guest bytes that the block was made from.
+    /// The number of bytes of its page that the block was made from.
     pub fn bytes(&self) -> u64 {
-        self.steps.len() as u64 * 4
+        self.steps_in_page().len() as u64 * 4
     }
 }
 

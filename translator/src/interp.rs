@@ -241,7 +241,7 @@ fn step<E: Env>(env: &mut E, step: &Step) -> Result<(), E::Stop> {
 }
 
 /// Runs at most `limit` instructions of `block` (but a branch always with its slot), which begins at
-/// the vCPU's program counter. Returns how many ran; the program counter is where to go on. On a stop
+/// the vCPU's program counter and lies in one page. Returns how many ran; the program counter is where to go on. On a stop
 /// the instruction that stopped is counted only if it finished.
 pub fn run_block<E: Env>(env: &mut E, block: &Block, limit: usize) -> (usize, Result<(), E::Stop>) {
     let start = env.cpu().pc;

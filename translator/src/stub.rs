@@ -75,6 +75,8 @@ stubs! {
     /// A floating-point instruction that cannot use the host's FPU begins: the unit is unusable, or
     /// the rest of the block must be interpreted.
     NeedFpu,
+    /// The delay slot on the next page is perhaps not what the block was made from. Immediate: that word.
+    CheckSlot,
     /// CFC1. Immediate: register; gives the value.
     ReadFloatControl,
     /// CTC1. Argument: value; immediate: register.

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn counters_stay_where_they_are() {
         let key = Key::new(Va(0), Pa(0), Mode::empty());
-        let block = Arc::new(Block::decode(key, Va(0), &MIPS64R2, |_| 0));
+        let block = Arc::new(Block::decode(key, Va(0), &MIPS64R2, |_| 0, None));
         let mut history = History::default();
         let first = history.next_counter();
         for _ in 0..2 * RUN {

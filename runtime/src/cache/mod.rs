@@ -367,7 +367,7 @@ mod tests {
     fn block() -> Arc<Block> {
         let (va, jump) = (Va(0xffff_ffff_8000_1000), 0x0800_0800);
         let key = Key::new(va, Pa(0x1000), Mode::empty());
-        Arc::new(Block::decode(key, va, &MIPS64R2, |index| if index == 0 { jump } else { 0 }))
+        Arc::new(Block::decode(key, va, &MIPS64R2, |index| if index == 0 { jump } else { 0 }, None))
     }
 
     #[test]

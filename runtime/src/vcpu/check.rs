@@ -48,7 +48,7 @@ impl Vcpu {
 
     fn is_fresh(&self, block: &Block) -> bool {
         let is_big = block.key.mode.contains(Mode::BIG_ENDIAN);
-        block.steps.iter().enumerate().all(|(index, step)| {
+        block.steps_in_page().iter().enumerate().all(|(index, step)| {
             let raw = self.machine.ram.load(block.key.pa + 4 * index as u64, 4);
             let word = raw.map(|raw| if is_big { (raw as u32).swap_bytes() } else { raw as u32 });
             word == Some(step.word)

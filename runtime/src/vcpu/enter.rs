@@ -109,7 +109,7 @@ impl Vcpu {
     /// Works out the current site from what generated code says of its place.
     pub(super) fn place_site(&mut self) -> Place {
         let place = Place::unpack(self.cpu.place);
-        let pc = Va(self.cpu.pc & !PAGE_OFFSET_MASK | place.offset);
+        let pc = Va(self.cpu.pc & !PAGE_OFFSET_MASK) + place.offset;
         self.site = Site { pc, in_slot: place.in_slot };
         place
     }

@@ -115,6 +115,13 @@ impl Vcpu {
         }
     }
 
+    /// Lets generated code load from the page of `va`, if the guest may.
+    pub(super) fn grant_load(&mut self, va: Va) {
+        if let Ok(to) = self.translate(va, Intent::Load) {
+            self.grant(va, to);
+        }
+    }
+
     pub(super) fn check_alignment(&mut self, access: Access, va: Va, intent: Intent) -> Result<(), Stop> {
         if va.0 & (access.bytes() - 1) == 0 {
             return Ok(());

@@ -214,7 +214,7 @@ impl Vcpu {
             let room = usize::try_from(limit - ran).unwrap_or(usize::MAX);
             self.paid = Paid::Before(Va(self.cpu.pc));
             let (count, result) = match block.end {
-                End::Interpret => self.run_pair(),
+                End::Interpret | End::FarBranch => self.run_pair(),
                 _ => interp::run_block(self, &block, room),
             };
             self.paid = Paid::All;
@@ -247,6 +247,31 @@ impl Vcpu {
             }
             Ok((first, slot)) => interp::run_branch(self, &first, &slot, pc),
         }
+    }
+
+    /// Generated code comes to a delay slot on the next page that should be `word`. If it is another, the block is
+    /// dropped; then, and if the slot cannot be fetched, the pair is interpreted.
+    pub(super) fn check_slot(&mut self, word: u32) -> Result<(), Stop> {
+        let at = self.site.pc;
+        let to = self.translate(at, Intent::Fetch).ok();
+        let found = to.and_then(|to| self.fetch_word(to.pa));
+        if found == Some(word) {
+            self.grant_load(at);
+            return Ok(());
+        }
+        if let Some((branch, _)) = self.running_place(Va(at.0.wrapping_sub(4))).filter(|_| found.is_some()) {
+            self.machine.invalidate_code(branch, 4);
+        }
+        Err(self.interpret_here())
+    }
+
+    /// The word after the page of a block at `va` that begins with `first`, if it is the delay slot. It would be
+    /// fetched next, so an exception is the guest's.
+    fn fetch_far_slot(&mut self, key: &Key, va: Va, first: u32) -> Result<Option<u32>, Stop> {
+        if !Block::needs_next_page(va, first, self.machine.model, key.mode) {
+            return Ok(None);
+        }
+        self.fetch(va + 4, true).map(|slot| Some(slot.word))
     }
 
     /// Fetches and decodes the instruction at `va`.
@@ -314,9 +339,10 @@ impl Vcpu {
         if let Some(block) = self.machine.cache().find(&key) {
             return Ok(Arc::clone(block));
         }
-        if self.fetch_word(key.pa).is_none() {
+        let Some(first) = self.fetch_word(key.pa) else {
             return Err(self.raise(Exception::BusError(Intent::Fetch)));
-        }
+        };
+        let next = self.fetch_far_slot(&key, va, first)?;
         loop {
             // The number comes first: whoever ends the watch later changes it.
             let before = self.machine.cache().invalidations();
@@ -324,7 +350,7 @@ impl Vcpu {
             self.refresh_writes();
             let page = key.pa.page();
             let word = |index: usize| self.fetch_word(page + index as u64 * 4).unwrap_or(0);
-            let mut block = Block::decode(key, va, self.machine.model, word);
+            let mut block = Block::decode(key, va, self.machine.model, word, next);
             block.is_checked = SELF_CHECK && self.machine.ram.contains(key.pa, block.bytes());
             let block = Arc::new(block);
             self.trace_plans(&block);

@@ -49,6 +49,7 @@ impl Vcpu {
             Stub::Hypercall => return Err(self.leave_after(Leave::Hypercall(immediate))),
             Stub::Float => self.float_instruction(immediate)?,
             Stub::NeedFpu => return Err(self.refuse_fpu()),
+            Stub::CheckSlot => self.check_slot(immediate)?,
             Stub::ReadFloatControl => return Ok(self.read_float_control(immediate)),
             Stub::WriteFloatControl => self.write_float_control(immediate, args[0] as u32)?,
             Stub::Find | Stub::Retarget | Stub::Recheck | Stub::Join => {
@@ -78,14 +79,19 @@ impl Vcpu {
         }
     }
 
+    /// Leaves to interpret the current instruction, or its branch with it.
+    pub(super) fn interpret_here(&mut self) -> Stop {
+        let back = if self.site.in_slot { 4 } else { 0 };
+        self.cpu.pc = self.site.pc.0.wrapping_sub(back);
+        Stop::Leave(Leave::Interpret)
+    }
+
     /// The first floating-point instruction of a block cannot run on the host's FPU.
     fn refuse_fpu(&mut self) -> Stop {
         if !self.cpu.status().contains(Status::CU1) {
             return self.raise(Exception::CoprocessorUnusable(1));
         }
-        let back = if self.site.in_slot { 4 } else { 0 };
-        self.cpu.pc = self.site.pc.0.wrapping_sub(back);
-        Stop::Leave(Leave::Interpret)
+        self.interpret_here()
     }
 
     /// A floating-point operation by the exact rules.

@@ -361,6 +361,8 @@ impl Asm {
         or32_memory(base: Reg, offset: i32, from: Reg) [or ] (base + offset) [, Rd(from)]
         /// 32-bit and with a constant in memory.
         and32_memory_imm(base: Reg, offset: i32, value: i32) [and DWORD ] (base + offset) [, value]
+        /// 32-bit comparison with a constant.
+        cmp32_imm(a: Reg, value: i32) [cmp Rd(a), value]
         /// 32-bit and with a constant.
         and32_imm(a: Reg, value: i32) [and Rd(a), value]
         /// All bits inverted.

@@ -32,7 +32,7 @@ impl Emitter<'_> {
         self.move_constant(self.block.key.pa.0, reg::RCX);
         self.asm.alu(Alu::Add, reg::RAX, reg::RCX);
         let is_big = self.mode().contains(Mode::BIG_ENDIAN);
-        for (index, step) in self.block.steps.iter().enumerate() {
+        for (index, step) in self.block.steps_in_page().iter().enumerate() {
             let raw = if is_big { step.word.swap_bytes() } else { step.word };
             self.asm.cmp32_memory_imm(reg::RAX, 4 * index as i32, raw as i32);
             self.asm.jump_if(Cond::NotEqual, changed);
@@ -215,7 +215,8 @@ impl Emitter<'_> {
     fn may_stay_in_page(&self, exit: Exit) -> bool {
         match exit {
             Exit::Region(offset) => {
-                !self.slot_may_change_mode() && !self.leaves_page(self.block.va.0, offset)
+                let may_not = self.slot_may_change_mode() || self.block.has_far_slot();
+                !may_not && !self.leaves_page(self.block.va.0, offset)
             }
             _ => false,
         }

@@ -127,6 +127,19 @@ impl Emitter<'_> {
         }
     }
 
+    /// Compares the delay slot at `address` with `word`. That is a load, which for the host is the cheapest way to
+    /// know that neither the page nor its mapping is another.
+    pub(super) fn check_slot(&mut self, address: Value, word: u32) {
+        let address = self.address(address);
+        let back = self.asm.label();
+        let slow = self.defer(Slow::CheckSlot { address, word }, Some(back));
+        let at = self.look_up(address, 4, offset_of!(SoftTlb, load), slow);
+        self.read(Access::U32, at, reg::RAX);
+        self.asm.cmp32_imm(reg::RAX, word as i32);
+        self.asm.jump_if(Cond::NotEqual, slow);
+        self.asm.bind(back);
+    }
+
     /// Emits a store. A value that needs a computation is computed first, into a spill slot.
     pub(super) fn store(&mut self, access: Access, address: Value, value: Value) {
         if self.operand(value).is_none() {

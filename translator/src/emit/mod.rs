@@ -29,7 +29,7 @@ use uses::Uses;
 /// Where in its block an instruction is, as generated code tells a stub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The page offset of the instruction.
+    /// The page offset of the instruction: 4096 for a delay slot on the next page.
     pub offset: u64,
     /// Whether it is in a delay slot.
     pub in_slot: bool,
@@ -40,7 +40,7 @@ pub struct Place {
 }
 
 impl Place {
-    const SLOT: u32 = 1 << 12;
+    const SLOT: u32 = 1 << 13;
     const INDEX_SHIFT: u32 = 16;
     const REMAINING_SHIFT: u32 = 24;
     /// Both numbers are less than [`MAX_INSNS`](crate::block::MAX_INSNS).
@@ -80,6 +80,8 @@ enum Slow {
     Float { word: u32 },
     /// The FPU is not usable, or not the host's.
     NeedFpu,
+    /// The soft TLB does not have the delay slot on the next page, or that is another word.
+    CheckSlot { address: Reg, word: u32 },
     /// An interrupt is pending.
     Interrupt,
     /// Memory differs from the block's bytes.
@@ -242,6 +244,7 @@ impl Emitter<'_> {
             }
             Node::Float(op, operands) => return self.float(index, to, op, operands),
             Node::Stub(stub, args, immediate) => return self.stub(index, stub, args, immediate),
+            Node::CheckSlot(address, word) => self.check_slot(address, word),
             Node::Fence => self.asm.barrier(),
             Node::CheckInterrupts => self.check_interrupts(),
             Node::Keep(source) => {
@@ -417,6 +420,10 @@ impl Emitter<'_> {
             Slow::NeedFpu => {
                 self.call_stub(Stub::NeedFpu, 0, place);
                 self.asm.trap();
+            }
+            Slow::CheckSlot { address, word } => {
+                self.asm.mov(reg::RAX, address);
+                self.call_stub(Stub::CheckSlot, word, place);
             }
             Slow::Interrupt => self.call_stub(Stub::Interrupt, 0, place),
             Slow::Recheck => {

@@ -4,6 +4,7 @@
 use super::Emitter;
 use super::asm::{Alu, Cond, Reg, Shift, reg};
 use super::frame::{self, CPU};
+use crate::addr::PAGE_SIZE;
 use crate::interp::condition_bit;
 use crate::ir::{Home, Node, Value};
 use crate::machine::{Binary, Special, Unary};
@@ -136,6 +137,10 @@ impl Emitter<'_> {
             return self.move_constant(region | offset, to);
         }
         self.asm.load(to, CPU, frame::PC);
+        if self.block.has_far_slot() {
+            // The region is that of the slot.
+            self.asm.alu_imm(Alu::Add, to, PAGE_SIZE as i32);
+        }
         self.asm.alu_imm(Alu::And, to, !0x0fff_ffff);
         self.asm.alu_imm(Alu::Add, to, offset as i32);
     }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use super::{Exit, Home, Ir, Node, Route, Terminal, Value};
+use crate::addr::PAGE_SIZE;
 use crate::block::{Block, End, Step};
 use crate::interp;
 use crate::isa::{Classes, Insn, Op, Role};
@@ -49,17 +50,16 @@ type Never<T> = Result<T, Infallible>;
 impl Builder {
     fn run(&mut self, block: &Block) -> Terminal {
         let first = block.va.page_offset();
-        let body = match block.end {
-            End::Branch => block.steps.len() - 2,
-            _ => block.steps.len(),
-        };
+        let body = block.steps.len() - if block.ends_in_branch() { 2 } else { 0 };
         for (index, step) in block.steps[..body].iter().enumerate() {
             self.begin(first, index, false);
             self.step(step);
         }
         let after = (first + 4 * block.steps.len() as u64) as i64;
         match block.end {
-            End::Branch => self.branch(&block.steps[body], &block.steps[body + 1], first, body),
+            End::Branch | End::FarBranch => {
+                self.branch(&block.steps[body], &block.steps[body + 1], first, body)
+            }
             End::Next => Terminal::Jump(Exit::Direct(after)),
             End::Stop | End::Interpret => Terminal::Stop,
         }
@@ -126,6 +126,10 @@ impl Builder {
 
     fn slot(&mut self, slot: &Step, first: u64, index: usize) {
         self.begin(first, index, true);
+        if self.offset == PAGE_SIZE {
+            let address = self.page_relative(PAGE_SIZE);
+            self.push(Node::CheckSlot(address, slot.word));
+        }
         self.step(slot);
     }
 

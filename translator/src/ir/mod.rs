@@ -84,6 +84,8 @@ pub enum Node {
     Float(Op, [Value; 3]),
     /// Calls a stub and goes where it says.
     Stub(Stub, [Value; 2], u32),
+    /// Goes on only if the delay slot at an address, on the next page, is still this word.
+    CheckSlot(Value, u32),
     /// Orders memory accesses.
     Fence,
     /// Leaves if an unmasked interrupt is pending.
@@ -116,7 +118,9 @@ impl Node {
     pub fn operands(&self) -> impl Iterator<Item = Value> + use<> {
         let list: [Option<Value>; 3] = match *self {
             Node::Unary(_, a) | Node::Write(_, a) | Node::Load(_, a, _) => [Some(a), None, None],
-            Node::RaiseIf(a, _) | Node::Keep(a) | Node::LoadLinked(_, a) => [Some(a), None, None],
+            Node::RaiseIf(a, _) | Node::Keep(a) | Node::LoadLinked(_, a) | Node::CheckSlot(a, _) => {
+                [Some(a), None, None]
+            }
             Node::Binary(_, a, b) | Node::Store(_, a, b) => [Some(a), Some(b), None],
             Node::Stub(_, [a, b], _) | Node::StoreConditional(_, a, b) => [Some(a), Some(b), None],
             Node::Select(a, b, c) => [Some(a), Some(b), Some(c)],

@@ -18,6 +18,7 @@ impl Ir {
             Node::RaiseIf(condition, what) => format!("if {condition} raise {what:?}"),
             Node::Raise(what) => format!("raise {what:?}"),
             Node::NeedFpu => "need the FPU".to_owned(),
+            Node::CheckSlot(address, word) => format!("check that the slot at {address} is {word:#010x}"),
             Node::Fence => "fence".to_owned(),
             Node::CheckInterrupts => "check interrupts".to_owned(),
             Node::Keep(value) => format!("keep {value}"),

@@ -438,6 +438,7 @@ fn end_name(end: End) -> &'static str {
     match end {
         End::Next => "goes on",
         End::Branch => "branch",
+        End::FarBranch => "branch with its slot on the next page",
         End::Stop => "stop",
         End::Interpret => "interpreted, for the delay slot is elsewhere",
     }

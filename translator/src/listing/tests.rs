@@ -12,7 +12,7 @@ const WORDS: [u32; 5] = [0x8fa4_0010, 0x4008_6000, 0x4162_6020, 0x1480_ffff, 0x2
 fn listing(mode: Mode) -> Listing {
     let key = Key::new(Va(0xffff_ffff_8000_1000), Pa(0x1000), mode);
     let words = |index: usize| WORDS.get(index).copied().unwrap_or(0);
-    let block = Block::decode(key, Va(0xffff_ffff_8000_1000), &MIPS64R2, words);
+    let block = Block::decode(key, Va(0xffff_ffff_8000_1000), &MIPS64R2, words, None);
     let symbol = |va: Va, _| (va.page_offset() == 0).then(|| "start<here>".to_owned());
     Listing::new(&block, None, Context::new(Names::N64, &symbol))
 }
