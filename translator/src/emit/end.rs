@@ -359,7 +359,8 @@ mod tests {
         let words = [body, &[branch, slot]].concat();
         let va = Va(0xffff_ffff_8000_1000);
         let key = Key::new(va, Pa(0x1000), mode);
-        let block = Block::decode(key, va, &MIPS64R2, |index| words.get(index).copied().unwrap_or(NOP));
+        let word = |index: usize| words.get(index).copied().unwrap_or(NOP);
+        let block = Block::decode(key, va, &MIPS64R2, word, None);
         emit(&block, &ir::build(&block)).calls.iter().any(|(_, routine)| *routine == Routine::Polled)
     }
 
