@@ -21,6 +21,10 @@ pub const SPILL_SLOTS: usize = 32;
 pub const SOFT_TLB_ENTRIES: usize = 1024;
 /// See [`SOFT_TLB_ENTRIES`].
 pub const JUMP_CACHE_ENTRIES: usize = 16384;
+/// An address is looked up in the jump cache by its low half, exclusive-ored with itself rotated right by so many bits.
+/// Segments of programs and libraries begin at multiples of 64 KB, as far as the cache reaches by the low bits alone,
+/// so that those would often want the same entry.
+pub const JUMP_ROTATION: u32 = 14;
 
 /// An entry of the soft TLB: `tag` is the virtual page if the entry is good for plain accesses, and
 /// the host address is then the virtual address plus `addend`.

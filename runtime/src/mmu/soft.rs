@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use translator::addr::{PAGE_SIZE, Va};
-use translator::cpu::{JUMP_CACHE_ENTRIES, JumpEntry, SOFT_TLB_ENTRIES, SoftEntry, SoftTlb};
+use translator::cpu::{JUMP_CACHE_ENTRIES, JUMP_ROTATION, JumpEntry, SOFT_TLB_ENTRIES, SoftEntry, SoftTlb};
 use translator::mode::Mode;
 
 /// How many views and jump caches are kept.
@@ -70,10 +70,13 @@ impl Jumps {
         if self.pages[word] & bit == 0 {
             return;
         }
-        let (first, page) = (jump_slot(va.page()), va.page().0);
-        let of_page = |entry: &&mut JumpEntry| entry.va & !(PAGE_SIZE - 1) == page;
-        let slots = &mut self.entries[first..first + (PAGE_SIZE / 4) as usize];
-        slots.iter_mut().filter(of_page).for_each(|entry| *entry = JumpEntry::EMPTY);
+        for offset in (0..PAGE_SIZE).step_by(4) {
+            let address = va.page() + offset;
+            let entry = &mut self.entries[jump_slot(address)];
+            if entry.va == address.0 {
+                *entry = JumpEntry::EMPTY;
+            }
+        }
     }
 }
 
@@ -84,9 +87,10 @@ const fn filter_bit(va: Va) -> (usize, u64) {
     ((hash / 64) as usize, 1 << (hash % 64))
 }
 
-/// The slot of `va` in a jump cache: its word number, modulo the size.
-pub const fn jump_slot(va: Va) -> usize {
-    (va.0 >> 2) as usize & (JUMP_CACHE_ENTRIES - 1)
+/// The slot of `va` in a jump cache, as generated code works it out.
+const fn jump_slot(va: Va) -> usize {
+    let low = va.0 as u32;
+    ((low ^ low.rotate_right(JUMP_ROTATION)) >> 2) as usize & (JUMP_CACHE_ENTRIES - 1)
 }
 
 const fn soft_slot(va: u64) -> usize {

@@ -3,23 +3,35 @@
 
 use std::mem::{offset_of, size_of};
 
-use super::asm::{Alu, Cond, Label, Reg, reg};
+use super::asm::{Alu, Asm, Cond, Label, Reg, reg};
 use super::frame::{self, CPU};
 use super::{Emitter, Slow};
 use crate::addr::{PAGE_OFFSET_MASK, PAGE_SIZE};
 use crate::code::{Link, Part, Routine};
-use crate::cpu::{JUMP_CACHE_ENTRIES, JumpEntry, Shared};
+use crate::cpu::{JUMP_CACHE_ENTRIES, JUMP_ROTATION, JumpEntry, Shared};
 use crate::ir::{Exit, Terminal, Value};
 use crate::mode::Mode;
 use crate::nature::Nature;
 use crate::patch::Action;
 
 /// The offset of an entry in the jump cache, from an address: its word number times the entry's size.
-pub(super) const JUMP_SHIFT: i8 = (size_of::<JumpEntry>().trailing_zeros() - 2) as i8;
-pub(super) const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntry>()) as i32;
+const JUMP_SHIFT: i8 = (size_of::<JumpEntry>().trailing_zeros() - 2) as i8;
+const JUMP_MASK: i32 = ((JUMP_CACHE_ENTRIES - 1) * size_of::<JumpEntry>()) as i32;
 
 /// The bits of an address that say which page of its 256 MB region it is in.
 const PAGE_IN_REGION: i32 = 0x0fff_f000;
+
+/// Jumps to the block at the address in rcx if the jump cache has it, else to `miss`. Changes rax.
+pub(super) fn emit_jump(asm: &mut Asm, miss: Label) {
+    asm.rotate32_into(reg::RAX, reg::RCX, JUMP_ROTATION as i8);
+    asm.alu(Alu::Xor, reg::RAX, reg::RCX);
+    asm.shl32_imm(reg::RAX, JUMP_SHIFT);
+    asm.and32_imm(reg::RAX, JUMP_MASK);
+    asm.alu_memory(Alu::Add, reg::RAX, CPU, frame::JUMP_CACHE);
+    asm.alu_memory(Alu::Cmp, reg::RCX, reg::RAX, offset_of!(JumpEntry, va) as i32);
+    asm.jump_if(Cond::NotEqual, miss);
+    asm.jump_memory(reg::RAX, offset_of!(JumpEntry, host) as i32);
+}
 
 impl Emitter<'_> {
     /// A checked block compares the bytes that it was made from with RAM.
@@ -277,13 +289,7 @@ impl Emitter<'_> {
         self.asm.load(reg::RAX, CPU, frame::ALARM_ADDRESS);
         self.asm.cmp32_memory_imm(reg::RAX, offset_of!(Shared, alarm) as i32, 0);
         self.asm.jump_if(Cond::NotEqual, miss);
-        self.asm.mov32(reg::RAX, reg::RCX);
-        self.asm.shl32_imm(reg::RAX, JUMP_SHIFT);
-        self.asm.and32_imm(reg::RAX, JUMP_MASK);
-        self.asm.alu_memory(Alu::Add, reg::RAX, CPU, frame::JUMP_CACHE);
-        self.asm.alu_memory(Alu::Cmp, reg::RCX, reg::RAX, offset_of!(JumpEntry, va) as i32);
-        self.asm.jump_if(Cond::NotEqual, miss);
-        self.asm.jump_memory(reg::RAX, offset_of!(JumpEntry, host) as i32);
+        emit_jump(&mut self.asm, miss);
         self.asm.bind(miss);
         self.go_to(Routine::Dispatch);
     }

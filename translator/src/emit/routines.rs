@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 
 use super::asm::{Alu, Asm, Cond, Label, Reg, reg};
-use super::end::{JUMP_MASK, JUMP_SHIFT};
+use super::end::emit_jump;
 use super::frame::{self, CALLER_SAVED, CPU, PINS, SOFT_TLB};
 use crate::code::{ExitReason, Routine};
-use crate::cpu::{CPU_BIAS, JumpEntry, Shared};
+use crate::cpu::{CPU_BIAS, Shared};
 use crate::stub::{Flow, Stub};
 
 /// The shared routines.
@@ -117,13 +117,7 @@ fn emit_dispatch(asm: &mut Asm, alarm: Label, miss: Label) {
     asm.cmp32_memory_imm(reg::RAX, offset_of!(Shared, alarm) as i32, 0);
     asm.jump_if(Cond::NotEqual, alarm);
     asm.load(reg::RCX, CPU, frame::PC);
-    asm.mov32(reg::RAX, reg::RCX);
-    asm.shl32_imm(reg::RAX, JUMP_SHIFT);
-    asm.and32_imm(reg::RAX, JUMP_MASK);
-    asm.alu_memory(Alu::Add, reg::RAX, CPU, frame::JUMP_CACHE);
-    asm.alu_memory(Alu::Cmp, reg::RCX, reg::RAX, offset_of!(JumpEntry, va) as i32);
-    asm.jump_if(Cond::NotEqual, miss);
-    asm.jump_memory(reg::RAX, offset_of!(JumpEntry, host) as i32);
+    emit_jump(asm, miss);
 }
 
 /// Calls `stub`, a function `extern "sysv64" fn(*mut Cpu, u64, u64, u32, u32) -> Returned`, with
