@@ -4,8 +4,9 @@
 # (stress-ng) and writes so many megabytes a second into memory that it checks (migrate/load.c). Then QEMU's Malta board
 # does the same, with Debian's Malta flavour of the same kernel and one CPU, which is all that it has.
 # Usage: benches/migrate.sh [MOVES] [MEGABYTES_A_SECOND] [QEMU_MOVES]        (default: 20 moves, 50 MB/s, 6 moves)
-# Prints the downtime of every move, and minimum, median and maximum of both; fails if memory was wrong or the
-# connection broke. Needs root, and Debian's iperf3, iproute2, socat, qemu-system-mips and gcc-mips64el-linux-gnuabi64.
+# Prints the downtime of every move, minimum, median and maximum of both, and how fast each guest wrote in truth; fails if
+# memory was wrong or the connection broke. A QEMU that does not come to an end is said to. 0 moves leave one of them out.
+# Needs root, and Debian's iperf3, iproute2, socat, qemu-system-mips and gcc-mips64el-linux-gnuabi64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,7 @@ moves=${1:-20}
 rate=${2:-50}
 their_moves=${3:-6}
 limit=50
+patience=120 # seconds for a move of QEMU's
 port=5432
 work=$(mktemp -d)
 net=myvmm-$$
@@ -121,10 +123,17 @@ serve() {
     ip netns exec "$net-peer" iperf3 --server --forceflush --interval 1 > "$work/server" 2>&1 &
 }
 
-summary() { # NAME: of the milliseconds in its file.
-    sort -n "$work/$1.downtime" | awk -v name="$1" '{ value[NR] = $1 }
-        END { printf "%-6s %d moves: downtime min %.1f, median %.1f, max %.1f ms\n", name, NR, value[1],
-              (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2, value[NR] }'
+summary() { # NAME: of the milliseconds in its file, and the megabytes a second on its consoles.
+    if [[ -e $work/$1.downtime ]]; then
+        figures "$1" 'moves: downtime' ms < "$work/$1.downtime"
+        sed -n 's/^load .*right, \([0-9.]*\) MB.*/\1/p' "$work/$1".consoles | figures "$1" 'seconds of writing:' MB/s
+    fi
+}
+
+figures() { # NAME WHAT UNIT: of the numbers on standard input.
+    sort -n | awk -v name="$1" -v what="$2" -v unit="$3" '{ value[NR] = $1 }
+        END { printf "%-6s %d %s min %.1f, median %.1f, max %.1f %s\n", name, NR, what, value[1],
+              (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2, value[NR], unit }'
 }
 
 # myvmm --------------------------------------------------------------------------------------------------------------
@@ -158,7 +167,8 @@ bench_myvmm() {
     sleep 5
     mapfile -t -O 1 consoles < <(find "$work"/log-* -type f)
     check "${consoles[@]}"
-    cat "${consoles[@]}" | grep -a -c '^load .*right' | sed 's/.*/myvmm  memory was right & times, and the connection is whole/'
+    cat "${consoles[@]}" > "$work/myvmm.consoles"
+    echo "myvmm  memory was always right, and the connection is whole"
     within "${hosts[to]}" target/release/myvmm control mover quit
 }
 
@@ -190,33 +200,40 @@ bench_qemu() {
     for move in $(seq "$their_moves"); do
         local from=$((move - 1)) to=$((move % 2))
         start_qemu "${hosts[to]}" "$move" -incoming "tcp:${address[to]}:$port"
+        until within "${hosts[to]}" ss -Hltn "sport = :$port" | grep -q .; do sleep 0.1; done
         tell "$from" "migrate_set_parameter downtime-limit $limit" > "$work/answer"
         tell "$from" 'migrate_set_parameter max-bandwidth 10G' >> "$work/answer"
         tell "$from" "migrate -d tcp:${address[to]}:$port" >> "$work/answer"
-        for _ in $(seq 120); do
+        local end=$((SECONDS + patience)) milliseconds
+        until grep -q 'status: \(completed\|failed\)' "$work/answer" || ((SECONDS > end)); do
             sleep 0.5
             tell "$from" 'info migrate' > "$work/answer"
-            if grep -q 'status: \(completed\|failed\)' "$work/answer"; then break; fi
         done
-        local milliseconds
-        milliseconds=$(sed -n 's/^downtime: \([0-9]*\) milliseconds/\1/p' "$work/answer")
-        [[ -n $milliseconds ]] || fail "QEMU did not move its guest within a minute" "$work/answer"
+        if ! grep -q 'status: \(completed\|failed\)' "$work/answer"; then
+            echo "qemu   move $move: does not come to an end within $patience s"
+            break
+        fi
+        milliseconds=$(sed -n 's/^downtime: \([0-9]*\) ms/\1/p' "$work/answer")
+        [[ -n $milliseconds ]] || fail "QEMU did not move its guest" "$work/answer" "$work"/qemu-*.log
         echo "qemu   move $move: downtime $milliseconds ms"
         echo "$milliseconds" >> "$work/qemu.downtime"
         tell "$from" quit > "$work/answer"
         await "$work/qemu-$move.console" '^load'
         check "$work"/qemu-*.console
     done
-    tell "$their_moves" quit > "$work/answer"
-    wait -n
+    cat "$work"/qemu-*.console > "$work/qemu.consoles"
 }
 
 cargo build --quiet --release --bins --package myvmm-image --example fetch
 make_network
 make_files
-make_guest generic
-make_guest malta
-bench_myvmm
-bench_qemu
+if ((moves > 0)); then
+    make_guest generic
+    bench_myvmm
+fi
+if ((their_moves > 0)); then
+    make_guest malta
+    bench_qemu
+fi
 summary myvmm
 summary qemu

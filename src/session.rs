@@ -133,6 +133,7 @@ impl From<console::Event> for Event {
 /// Why the main thread stopped waiting.
 enum Stop {
     Ended(anyhow::Result<End>),
+    Moved,
     Left,
     Quit,
     OutputFailed(io::Error),
@@ -148,7 +149,7 @@ impl Stop {
             Self::Ended(Ok(End::PoweredOff)) => (true, "guest-shutdown"),
             Self::Ended(Ok(End::Reset | End::Mute)) => (true, "guest-reset"),
             Self::Ended(Ok(End::Panicked(_))) => (true, "guest-panic"),
-            Self::Ended(Ok(End::Moved)) => (false, "host-qmp-quit"),
+            Self::Moved | Self::Ended(Ok(End::Moved)) => (false, "host-qmp-quit"),
             Self::Ended(Ok(End::Left) | Err(_)) | Self::OutputFailed(_) | Self::PageLost => {
                 (false, "host-error")
             }
@@ -180,7 +181,7 @@ impl Session {
             Origin::Elsewhere(newcomer) => Some(newcomer.1.waiting()),
             Origin::Boot | Origin::Snapshot(_) => None,
         };
-        let control = Control::start(self.address, target, arrival)?;
+        let notices = Notices::new().context("Cannot prepare the control of the VM")?;
         let course = Course {
             config: self.config,
             snapshots: self.snapshots.clone(),
@@ -190,13 +191,15 @@ impl Session {
             report: report.clone(),
             watch: Arc::clone(&watch),
             machine: Arc::clone(&machine),
-            notices: control.notices().clone(),
+            notices: notices.clone(),
             events: events.clone(),
         };
         if matches!(self.origin, Origin::Snapshot(_)) {
             signals::watch_lost_pages(events.clone()).context("Cannot watch over the snapshot")?;
         }
         let first = course.begin(self.origin)?;
+        // Whoever gets an answer may remove what the machine goes on from.
+        let control = Control::start(self.address, target, arrival, notices)?;
         let console = Console::open(line, &events)?;
         drop(events);
         thread::Builder::new()
@@ -205,11 +208,21 @@ impl Session {
             .context("Cannot start a thread of the machine")?;
 
         let snapshots = self.snapshots;
-        let stop = Desk { console: &console, happened, machine, control: &control, snapshots }.wait();
+        let desk =
+            Desk { console: &console, happened: &happened, machine: &machine, control: &control, snapshots };
+        let stop = desk.wait();
+        let moved = matches!(stop, Stop::Moved);
+        if !moved && !matches!(stop, Stop::Ended(_)) {
+            end_machine(&machine, &happened);
+        }
         let is_terminal = console.is_terminal();
         drop(console);
         control.notices().publish(stop.notice());
         drop(control);
+        if moved {
+            // Its name is free while what is left of it here is taken apart.
+            end_machine(&machine, &happened);
+        }
         let seen = mem::take(&mut *seen.lock());
         if is_terminal && seen.is_within_line() {
             eprintln!();
@@ -223,6 +236,7 @@ impl Session {
 fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
     let end = match stop {
         Stop::Ended(end) => end?,
+        Stop::Moved => End::Moved,
         Stop::Left | Stop::Quit => End::Left,
         Stop::OutputFailed(error) => {
             return Err(error).context("Cannot write what the guest prints to standard output");
@@ -356,8 +370,8 @@ impl Course {
 /// Where the main thread sits.
 struct Desk<'a> {
     console: &'a Console,
-    happened: Receiver<Event>,
-    machine: Arc<Machine>,
+    happened: &'a Receiver<Event>,
+    machine: &'a Arc<Machine>,
     control: &'a Control,
     snapshots: Option<PathBuf>,
 }
@@ -369,12 +383,11 @@ impl Desk<'_> {
             let stop = match self.next() {
                 Some(Event::Ended(end)) => return Stop::Ended(end),
                 Some(Event::Quit) => Some(Stop::Quit),
-                Some(Event::Moved) => Some(Stop::Ended(Ok(End::Moved))),
+                Some(Event::Moved) => Some(Stop::Moved),
                 Some(Event::Console(event)) => self.answer(event),
                 None => Some(Stop::Left),
             };
             if let Some(stop) = stop {
-                self.end_machine();
                 return stop;
             }
         }
@@ -441,7 +454,7 @@ impl Desk<'_> {
         };
         let name = |number: u32| directory.join(format!("{}-{number}.snap", self.control.vm.name));
         let file = (1..).map(name).find(|file| file.symlink_metadata().is_err());
-        let (Some(file), machine) = (file, Arc::clone(&self.machine)) else { return };
+        let (Some(file), machine) = (file, Arc::clone(self.machine)) else { return };
         let save = move || tell_saved(&file, &machine.save(&file, &Form::Mapped));
         if let Err(error) = thread::Builder::new().name("save".into()).spawn(save) {
             eprint!("\r\nmyvmm: Cannot start a thread to save the machine: {}\r\n", exit::words(&error));
@@ -454,14 +467,14 @@ impl Desk<'_> {
         // If it cannot stop, it goes on.
         let _ = emulate_default_handler(SIGTSTP);
     }
+}
 
-    /// Ends the machine, and waits a while for its last words.
-    fn end_machine(&self) {
-        self.machine.end();
-        while let Ok(event) = self.happened.recv_timeout(PATIENCE) {
-            if matches!(event, Event::Ended(_)) {
-                return;
-            }
+/// Ends the machine, if it has not ended, and waits a while for its last words.
+fn end_machine(machine: &Machine, happened: &Receiver<Event>) {
+    machine.end();
+    while let Ok(event) = happened.recv_timeout(PATIENCE) {
+        if matches!(event, Event::Ended(_)) {
+            return;
         }
     }
 }

@@ -247,6 +247,30 @@ fn a_machine_finds_its_disks_again_if_they_are_as_they_were() {
     assert!(text(&gone.stderr).contains("disk.img: No such file"), "{}", text(&gone.stderr));
 }
 
+#[test]
+fn no_half_of_a_snapshot_is_left_when_the_machine_ends_meanwhile() {
+    let guest = Guest::monitor();
+    for delay in 0..12 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.snap");
+        let running = Running::boot(&guest, Engine::Auto);
+        let (snapshots, path) = (running.snapshots.clone(), file.clone());
+        let form = if delay % 2 == 0 { Form::Mapped } else { Form::Compressed };
+        let saving = thread::spawn(move || snapshots.save(&path, &form));
+        thread::sleep(Duration::from_micros(300 * delay));
+        running.handle.quit();
+        running.snapshots.give_up(PATIENCE);
+        let left: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        match saving.join().unwrap() {
+            Ok(_) => assert_eq!(left, [file]),
+            Err(SaveError::Ended) => assert!(left.is_empty(), "{left:?}"),
+            Err(error) => panic!("{error}"),
+        }
+        running.thread.join().unwrap();
+    }
+}
+
 /// A snapshot of a machine with little in it.
 fn sample(form: &Form) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
+use std::time::Duration;
 
 use runtime::backend::disk::SharedDisk;
 use runtime::migrate::{Connect, Departure, Outcome};
@@ -23,6 +24,9 @@ use crate::observed::Observed;
 
 /// What a command for a machine that is being built is told.
 const ABSENT: &str = "The machine is not yet there";
+
+/// How long it may take until nothing is left of a snapshot that is given up.
+const GIVING_UP: Duration = Duration::from_secs(5);
 
 /// A machine.
 pub struct Machine {
@@ -102,10 +106,11 @@ impl Machine {
         self.lock().current = None;
     }
 
-    /// Ends the machine, if there is one.
+    /// Ends the machine, if there is one. A snapshot of it that is not yet written is given up.
     pub fn end(&self) {
-        if let Some(machine) = &self.lock().current {
+        if let Some(machine) = self.current() {
             machine.handle.quit();
+            machine.snapshots.give_up(GIVING_UP);
         }
     }
 

@@ -89,7 +89,7 @@ impl Address {
 }
 
 impl Control {
-    /// Puts `target` under control, which perhaps still comes by `arrival`.
+    /// Puts `target`, whose events are told by `notices`, under control; perhaps it still comes by `arrival`.
     ///
     /// # Errors
     /// Fails if the host gives no thread.
@@ -97,8 +97,8 @@ impl Control {
         address: Address,
         target: Arc<dyn Target>,
         arrival: Option<Arc<Waiting>>,
+        notices: Notices,
     ) -> anyhow::Result<Self> {
-        let notices = Notices::new().context("Cannot prepare the control of the VM")?;
         let vm = Controlled::new(address.name, target, notices.clone(), arrival);
         let (listener, place) = address.socket.unzip();
         let server = listener.map(|listener| serve(listener, &vm, &notices)).transpose()?;

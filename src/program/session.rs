@@ -24,7 +24,7 @@ use super::output::Output;
 use super::player::{DumpFormat, Player, Terminal};
 use crate::console::{self, signals};
 use crate::control::programs::Programs;
-use crate::control::{self, Address, Control, migration};
+use crate::control::{self, Address, Control, Notices, migration};
 use crate::observed::Observed;
 use crate::report::Report;
 use crate::watch::Watch;
@@ -155,8 +155,9 @@ impl Session {
         let watching = &self.execution.watching;
         let (vms, shape) = (Arc::clone(programs), self.manner().encode());
         let target = Arc::new(Programs { vms, shape, profiled: watching.profiled, quit });
-        let control =
-            Control::start(address, target, newcomers.map(|newcomers| newcomers.arrival.waiting()))?;
+        let notices = Notices::new().context("Cannot prepare the control of the programs")?;
+        let arrival = newcomers.map(|newcomers| newcomers.arrival.waiting());
+        let control = Control::start(address, target, arrival, notices)?;
         signals::watch(events.clone()).context("Cannot watch for signals")?;
         Ok(control)
     }

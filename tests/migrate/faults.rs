@@ -32,7 +32,7 @@ enum Fate {
 }
 
 /// The messages in the order in which they go, by their numbers in the protocol.
-const STEPS: [(Way, u8, &str); 12] = [
+pub const STEPS: [(Way, u8, &str); 12] = [
     (Way::Forth, 0, "the source's preamble"),
     (Way::Back, 0, "the target's preamble"),
     (Way::Forth, 1, "Hello"),
@@ -47,9 +47,11 @@ const STEPS: [(Way, u8, &str); 12] = [
     (Way::Back, 11, "Running"),
 ];
 const BREAKS: [Break; 4] = [Break::CutBefore, Break::CutWithin, Break::CutAfter, Break::Stall];
-const READY: u8 = 9;
-const COMMIT: u8 = 10;
-const RUNNING: u8 = 11;
+pub const STATE: u8 = 7;
+pub const COMPLETE: u8 = 8;
+pub const READY: u8 = 9;
+pub const COMMIT: u8 = 10;
+pub const RUNNING: u8 = 11;
 
 /// What must become of the guest: the last message that arrives decides.
 fn fate(fault: Fault) -> Fate {

@@ -5,6 +5,7 @@ mod faults;
 mod guests;
 #[path = "../host/mod.rs"]
 mod host;
+mod kills;
 mod processes;
 mod proxy;
 mod secure;

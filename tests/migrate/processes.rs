@@ -1,6 +1,7 @@
 //! Moves between processes, by the command line.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::host::{myvmm, text};
 
 /// A receiver with a directory of its own, as if on another host.
 pub struct Receiver {
-    child: Child,
+    pub child: Child,
     pub place: String,
     directory: TempDir,
 }
@@ -93,15 +94,39 @@ fn a_machine_moves_between_processes_and_back() {
     assert_eq!(quit.status.code(), Some(0), "{}", text(&quit.stderr));
 }
 
+/// A process that does not outlast its test.
+pub struct Machine(Child);
+
+impl Deref for Machine {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Machine {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A machine called `demo` that runs beside `here`, and has greeted.
-pub fn start(here: &Receiver, guest: &Guest, options: &[&str]) -> Child {
+pub fn start(here: &Receiver, guest: &Guest, options: &[&str]) -> Machine {
     let mut command = myvmm(["run", "--net", "none", "--mem", "2M", "--name", "demo"]);
     command.args(options).arg("--kernel").arg(guest.path());
     command.env("XDG_RUNTIME_DIR", here.directory.path()).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut heard = vec![0; guest::GREETING.len()];
     child.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
-    child
+    Machine(child)
 }
 
 #[test]

@@ -25,6 +25,17 @@ pub enum Break {
     CutWithin,
     /// Nothing moves any more in either direction, though nobody hangs up.
     Stall,
+    /// Something is done before the message arrives; the wire stays whole.
+    Call,
+}
+
+/// What the wire knows of those who use it.
+#[derive(Clone)]
+struct Hook {
+    /// What [`Break::Call`] does.
+    call: Arc<dyn Fn() + Send + Sync>,
+    /// Whether the sides greet each other before the preambles, as processes do, in as many bytes.
+    greets: bool,
 }
 
 /// Where it breaks: at the first message of this kind; 0 is the preamble.
@@ -48,6 +59,15 @@ const HEAD: usize = 12;
 
 impl Proxy {
     pub fn new(target: SocketAddr, fault: Fault) -> Self {
+        Self::with(target, fault, Hook { call: Arc::new(|| ()), greets: false })
+    }
+
+    /// A wire between processes that does `call` at the first message of this kind.
+    pub fn calling(target: SocketAddr, way: Way, kind: u8, call: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self::with(target, Fault { way, kind, what: Break::Call, open: true }, Hook { call, greets: true })
+    }
+
+    fn with(target: SocketAddr, fault: Fault, hook: Hook) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let broken = Arc::new(AtomicBool::new(false));
@@ -58,7 +78,7 @@ impl Proxy {
                 if broke && !fault.open {
                     continue;
                 }
-                carry(&stream.unwrap(), target, (!broke).then_some(fault), &seen);
+                carry(&stream.unwrap(), target, (!broke).then_some(fault), (&seen, &hook));
             }
         });
         Self { address, broken }
@@ -70,7 +90,12 @@ impl Proxy {
     }
 }
 
-fn carry(source: &TcpStream, target: SocketAddr, fault: Option<Fault>, broken: &Arc<AtomicBool>) {
+fn carry(
+    source: &TcpStream,
+    target: SocketAddr,
+    fault: Option<Fault>,
+    (broken, hook): (&Arc<AtomicBool>, &Hook),
+) {
     let target = TcpStream::connect(target).unwrap();
     let stalled = Arc::<AtomicBool>::default();
     let ways = [(Way::Forth, source, &target), (Way::Back, &target, source)];
@@ -80,10 +105,11 @@ fn carry(source: &TcpStream, target: SocketAddr, fault: Option<Fault>, broken: &
             stream.set_nodelay(true).unwrap();
         }
         let fault = fault.filter(|fault| fault.way == way);
-        let (broken, stalled) = (Arc::clone(broken), Arc::clone(&stalled));
+        let (broken, stalled, hook) = (Arc::clone(broken), Arc::clone(&stalled), hook.clone());
         thread::spawn(move || {
             // Whichever way ends first, both do.
-            let _ = Lane { from: &from, to: &to, fault, broken: &broken, stalled: &stalled }.pass_on();
+            let _ = Lane { from: &from, to: &to, fault, broken: &broken, stalled: &stalled, hook: &hook }
+                .pass_on();
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
@@ -97,20 +123,31 @@ struct Lane<'a> {
     fault: Option<Fault>,
     broken: &'a AtomicBool,
     stalled: &'a AtomicBool,
+    hook: &'a Hook,
 }
 
 impl Lane<'_> {
     fn pass_on(&mut self) -> io::Result<()> {
-        let mut kind = 0;
+        if self.hook.greets {
+            let greeting = self.next(true)?;
+            self.to.write_all(&greeting)?;
+        }
+        let mut is_first = true;
         loop {
-            let message = self.next(kind == 0)?;
-            let here = if kind == 0 { 0 } else { message[0] };
-            kind = 1;
+            let message = self.next(is_first)?;
+            let here = if is_first { 0 } else { message[0] };
+            is_first = false;
             while self.stalled.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
             }
             match self.fault.filter(|fault| fault.kind == here) {
                 None => self.to.write_all(&message)?,
+                Some(Fault { what: Break::Call, .. }) => {
+                    self.fault = None;
+                    self.broken.store(true, Ordering::SeqCst);
+                    (self.hook.call)();
+                    self.to.write_all(&message)?;
+                }
                 Some(fault) => return self.break_at(&message, fault.what),
             }
         }
@@ -130,7 +167,7 @@ impl Lane<'_> {
     fn break_at(&mut self, message: &[u8], what: Break) -> io::Result<()> {
         self.broken.store(true, Ordering::SeqCst);
         match what {
-            Break::CutBefore => {}
+            Break::CutBefore | Break::Call => {}
             Break::CutAfter => self.to.write_all(message)?,
             Break::CutWithin => self.to.write_all(&message[..message.len() / 2])?,
             Break::Stall => {

@@ -43,6 +43,11 @@ impl Capture {
         Arc::new(Self { ram, pages: Mutex::new(pages), most, room: Condvar::new() })
     }
 
+    /// Whether nothing is to be taken any more.
+    pub fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
     /// Nothing is taken any more, and nobody waits.
     pub fn end(&self) {
         let mut pages = self.lock();

@@ -81,7 +81,7 @@ fn pairs(banks: &[Window]) -> Vec<(u64, u64)> {
 /// gives where the parts begin. Pages that are not `populated` are zero.
 ///
 /// # Errors
-/// Fails as the host does.
+/// Fails as the host does, and when the capture is over.
 pub fn write_image(
     file: &File,
     writer: &mut Writer,
@@ -93,6 +93,9 @@ pub fn write_image(
     let mut place = IMAGE_START;
     let all: Vec<Pa> = pages(ram.banks()).collect();
     for group in all.chunks((CHUNK / PAGE_SIZE) as usize) {
+        if capture.is_over() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let chunk = &mut buffer[..group.len() * PAGE_SIZE as usize];
         for (pa, page) in group.iter().zip(chunk.chunks_exact_mut(PAGE_SIZE as usize)) {
             if populated(*pa) { capture.take(*pa, page) } else { page.fill(0) }

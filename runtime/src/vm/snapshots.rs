@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ const PARENT_VERSION: u16 = 1;
 const BEGINNING: usize = 2;
 /// How many incremental snapshots may stand on one another.
 const MOST_ANCESTORS: usize = 64;
+
+/// How often it is looked whether a snapshot is written.
+const REST: Duration = Duration::from_millis(2);
 
 /// What tells one snapshot from all others.
 pub type Identity = [u8; 16];
@@ -198,6 +202,8 @@ pub(super) struct Shared {
     pub(super) disks: Vec<SharedDisk>,
     /// The last snapshot, since which clean pages are known. Locked while one is taken.
     last: Mutex<Option<Identity>>,
+    /// What is being written, until the file is whole or gone.
+    writing: Mutex<Option<Arc<Capture>>>,
 }
 
 /// Takes snapshots of a machine, from any thread. Clones are the same.
@@ -221,7 +227,16 @@ impl Snapshots {
         devices: Vec<Arc<dyn DeviceState>>,
         disks: Vec<SharedDisk>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { machine, vcpus, devices, disks, last: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                machine,
+                vcpus,
+                devices,
+                disks,
+                last: Mutex::default(),
+                writing: Mutex::default(),
+            }),
+        }
     }
 
     /// Takes a snapshot into `path`. The guest stands still for a moment only, and goes on while its RAM is
@@ -237,19 +252,37 @@ impl Snapshots {
         rustix::rand::getrandom(&mut identity, rustix::rand::GetRandomFlags::empty())
             .map_err(|error| SaveError::Host(error.into()))?;
         let capture = Capture::new(Arc::clone(&self.shared.machine.ram));
+        // Whoever ends the machine finds this, or it is found that the machine has ended.
+        *lock(&self.shared.writing) = Some(Arc::clone(&capture));
         let still = Instant::now();
-        let kept = self.keep(identity, parent, capture)?;
+        let kept = self.keep(identity, parent, Arc::clone(&capture));
         let pause = still.elapsed();
-        *last = None;
-        let capture = Arc::clone(&kept.capture);
-        let written = file::replace(path, |file| self.write(file, kept, form));
-        // First, so that nobody waits with the watch's lock.
-        capture.end();
-        self.shared.machine.write_watch.release();
+        let written = kept.and_then(|kept| {
+            *last = None;
+            let written = file::replace(path, |file| self.write(file, kept, form));
+            let is_given_up = capture.is_over();
+            // First, so that nobody waits with the watch's lock.
+            capture.end();
+            self.shared.machine.write_watch.release();
+            if is_given_up && written.is_err() { Err(SaveError::Ended) } else { Ok(written?) }
+        });
+        *lock(&self.shared.writing) = None;
         written?;
         *last = Some(identity);
         let bytes = std::fs::metadata(path).map_or(0, |file| file.blocks() * 512);
         Ok(Saved { pause, took: begun.elapsed(), bytes })
+    }
+
+    /// Has whoever saves the machine, which has ended, give that up, and waits, at most `limit`, until no half of a file
+    /// is left.
+    pub fn give_up(&self, limit: Duration) {
+        let begun = Instant::now();
+        while let Some(capture) = lock(&self.shared.writing).clone()
+            && begun.elapsed() < limit
+        {
+            capture.end();
+            thread::sleep(REST);
+        }
     }
 
     /// The parent that `form` asks for, which must be the last snapshot.
@@ -329,17 +362,22 @@ impl Snapshots {
         let take = |pa: Pa, page: &mut [u8]| capture.take(pa, page);
         let populated = populated(ram, &dirty);
         let is_populated = |pa: &Pa| populated[pa.page_number() as usize];
+        let goes_on = |_: &Pa| !capture.is_over();
         let start = match form {
             Form::Mapped => write_image(file, &mut writer, (ram, &capture), |pa| is_populated(&pa))?,
             Form::Compressed => {
-                writer.save_pages(ram, pages(ram.banks()).filter(is_populated), false, take);
+                let pages = pages(ram.banks()).filter(is_populated);
+                writer.save_pages(ram, pages.take_while(goes_on), false, take);
                 format::HEAD
             }
             Form::Since(_) => {
-                writer.save_pages(ram, dirty.into_iter(), true, take);
+                writer.save_pages(ram, dirty.into_iter().take_while(goes_on), true, take);
                 format::HEAD
             }
         };
+        if capture.is_over() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         file.write_all_at(&format::head(start), 0)?;
         file.write_all_at(&writer.parts(), start)
     }
