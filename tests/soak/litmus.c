@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 16, LINE = 64, CELLS = 8192, CODE_ROUNDS_DIVISOR = 100, TOKEN_ROUNDS_DIVISOR = 100 };
+enum { MOST_THREADS = 16, LINE = 64, CELLS = 8192, TICKET_ROUNDS_DIVISOR = 100,
+       CODE_ROUNDS_DIVISOR = 100, TOKEN_ROUNDS_DIVISOR = 100 };
 
 static int threads;
 static long rounds;
@@ -281,8 +282,9 @@ static void run_locks(void)
     meet();
     for (int kind = 0; kind < 3; kind++) {
         volatile long *guarded = locks.guarded[kind];
-        // Locks that are handed on cost a switch each when CPUs outnumber those of the host.
-        long turns = kind == 1 ? rounds / 10 : rounds;
+        // A lock that is handed on waits each time until the host runs the one whose turn it is: 16 ms where other
+        // programs keep the host busy.
+        long turns = kind == 1 ? rounds / TICKET_ROUNDS_DIVISOR : rounds;
         for (long turn = 0; turn < turns; turn++) {
             take(kind);
             if (guarded[0] != guarded[1])

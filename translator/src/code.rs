@@ -16,6 +16,8 @@ pub enum Routine {
     Alarm,
     /// Leaves because the budget is used up.
     Budget,
+    /// Leaves because code waits for memory to change.
+    Polled,
     /// Joins a link that is not yet joined; called, so that the return address names the link.
     Link,
 }
@@ -30,6 +32,8 @@ pub enum ExitReason {
     Budget = 1,
     /// A stub wants to leave.
     Leave = 2,
+    /// Code has waited for memory to change for a while; see [`Cpu::polls`](crate::cpu::Cpu::polls).
+    Polled = 3,
 }
 
 impl ExitReason {
@@ -38,6 +42,7 @@ impl ExitReason {
         match number {
             0 => ExitReason::Alarm,
             1 => ExitReason::Budget,
+            3 => ExitReason::Polled,
             _ => ExitReason::Leave,
         }
     }

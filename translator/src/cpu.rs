@@ -117,6 +117,8 @@ pub struct Cpu {
     pub mxcsr: u32,
     /// The MXCSR of the host, kept while guest code runs.
     pub host_mxcsr: u32,
+    /// How often code that waits for memory to change may still look before it leaves.
+    pub polls: i64,
     /// The mode, from Status.
     pub mode: Mode,
     /// The coprocessor 0 registers in the order of [`Cp0`].
@@ -153,6 +155,7 @@ impl Cpu {
             fcsr: 0,
             mxcsr: mxcsr::MASKED,
             host_mxcsr: 0,
+            polls: 0,
             mode: Mode::empty(),
             cp0: std::array::from_fn(|i| Cp0::ALL[i].row().reset as i64 as u64),
             stubs: [0; Stub::COUNT],

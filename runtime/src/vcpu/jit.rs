@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Instant;
 
 use translator::addr::Va;
@@ -16,6 +17,7 @@ use translator::mode::Mode;
 use translator::stub::Flow;
 
 use super::{Known, Leave, Stop, Vcpu, recent_slot};
+use crate::machine::Clock;
 use crate::trace::Kinds;
 
 /// How blocks become code, and how they meet.
@@ -97,6 +99,11 @@ impl Vcpu {
                 // Nothing is left if the block before used up the budget to the last.
                 return ControlFlow::Break(self.interpret_some(self.cpu.budget.max(0) as u64));
             }
+            ExitReason::Polled => {
+                self.count_exit("polled");
+                self.let_others_run();
+                return ControlFlow::Continue(());
+            }
             ExitReason::Leave => self.left.take(),
         };
         self.count_exit(left.map_or("leave", Leave::name));
@@ -106,6 +113,17 @@ impl Vcpu {
             why => return ControlFlow::Break(why),
         };
         left.map_or(ControlFlow::Continue(()), |why| ControlFlow::Break(Some(why)))
+    }
+
+    /// Code waits for what another vCPU is to do, which may be one that the host has not let run, so this
+    /// thread makes room. Where all vCPUs share one thread, turns have their length.
+    fn let_others_run(&mut self) {
+        /// About as long as a vCPU looks at its bell before it sleeps: a look takes some 40 ns.
+        const LOOKS: i64 = 1024;
+        self.cpu.polls = LOOKS;
+        if self.machine.clock == Clock::Host {
+            thread::yield_now();
+        }
     }
 
     /// Remembers that the program counter leads to the host code at `entry`.

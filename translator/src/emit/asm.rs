@@ -422,6 +422,8 @@ impl Asm {
         compare_exchange_alone(base: Reg, from: Reg) [cmpxchg [Rq(base)], Rq(from)]
         /// As [`Asm::compare_exchange_alone`], for 32 bits and eax.
         compare_exchange32_alone(base: Reg, from: Reg) [cmpxchg [Rq(base)], Rd(from)]
+        /// Tells the host core that a loop waits.
+        pause() [pause]
         /// Loads MXCSR.
         ldmxcsr(base: Reg, offset: i32) [ldmxcsr ] (base + offset) []
         /// Stores MXCSR.

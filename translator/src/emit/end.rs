@@ -204,8 +204,22 @@ impl Emitter<'_> {
             let alarm = self.defer(Slow::Alarm(exit), None);
             self.check_alarm(alarm);
         }
+        if self.waits(exit) {
+            let polled = self.defer(Slow::Polled(exit), None);
+            self.asm.sub_memory_imm(CPU, frame::POLLS, 1);
+            self.asm.jump_if(Cond::Less, polled);
+            self.asm.pause();
+        }
         let displacement = self.asm.patchable_jump();
         self.add_link(displacement, exit);
+    }
+
+    /// Whether the block, when it goes on at `exit`, is a loop that waits for another vCPU or a device to
+    /// change memory.
+    fn waits(&self, exit: Exit) -> bool {
+        exit == Exit::Direct(self.block.va.page_offset() as i64)
+            && !self.mode().contains(Mode::ALONE)
+            && self.ir.only_looks()
     }
 
     /// Whether a region-relative jump of a mapped page probably stays in the page: it did where the block
@@ -324,6 +338,48 @@ impl Emitter<'_> {
         } else {
             self.asm.mov_imm64(spare, va as i64);
             self.asm.store(CPU, frame::PC, spare);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::addr::{Pa, Va};
+    use crate::block::{Block, Key};
+    use crate::code::Routine;
+    use crate::emit::emit;
+    use crate::ir;
+    use crate::mode::Mode;
+    use crate::model::MIPS64R2;
+
+    const LOAD: u32 = 0x8c82_0000; // lw $v0, 0($a0)
+    const MASK: u32 = 0x3042_0001; // andi $v0, $v0, 1
+    const STEP: u32 = 0x2484_0004; // addiu $a0, $a0, 4
+    const STORE: u32 = 0xac82_0004; // sw $v0, 4($a0)
+    const SYNC: u32 = 0x0000_000f;
+    const NOP: u32 = 0;
+
+    /// Whether the loop of `body` and `bne $v0, $zero` has a way out for those that have looked often.
+    fn leaves_for_looks(body: &[u32], slot: u32, mode: Mode) -> bool {
+        let branch = 0x1440_0000 | (-(body.len() as i32 + 1)) as u32 & 0xffff;
+        let words = [body, &[branch, slot]].concat();
+        let va = Va(0xffff_ffff_8000_1000);
+        let key = Key::new(va, Pa(0x1000), mode);
+        let word = |index: usize| words.get(index).copied().unwrap_or(NOP);
+        let block = Block::decode(key, va, &MIPS64R2, word, None);
+        emit(&block, &ir::build(&block)).calls.iter().any(|(_, routine)| *routine == Routine::Polled)
+    }
+
+    #[test]
+    fn loops_that_wait_for_memory_make_room_for_others() {
+        let mode = Mode::empty();
+        for waits in [&[LOAD][..], &[LOAD, MASK], &[LOAD, SYNC]] {
+            assert!(leaves_for_looks(waits, NOP, mode), "{waits:x?}");
+            assert!(!leaves_for_looks(waits, NOP, Mode::ALONE), "{waits:x?}");
+            assert!(!leaves_for_looks(waits, STEP, mode), "{waits:x?}");
+        }
+        for works in [&[MASK][..], &[LOAD, STEP], &[LOAD, STORE], &[STEP, LOAD]] {
+            assert!(!leaves_for_looks(works, NOP, mode), "{works:x?}");
         }
     }
 }

@@ -126,6 +126,8 @@ fields! {
     MXCSR = mxcsr;
     /// The offset of [`Cpu::host_mxcsr`].
     HOST_MXCSR = host_mxcsr;
+    /// The offset of [`Cpu::polls`].
+    POLLS = polls;
 }
 
 /// What is at `offset` from [`CPU`], as `field` or `array[element]`, for people.

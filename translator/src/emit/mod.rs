@@ -90,6 +90,8 @@ enum Slow {
     Retarget,
     /// The alarm is raised on the way to an address.
     Alarm(Exit),
+    /// The block has waited for memory to change for a while, and is to go on at an address.
+    Polled(Exit),
     /// A link that is not joined.
     Link(usize),
 }
@@ -436,6 +438,10 @@ impl Emitter<'_> {
             Slow::Alarm(exit) => {
                 self.set_pc(exit);
                 self.go_to(Routine::Alarm);
+            }
+            Slow::Polled(exit) => {
+                self.set_pc(exit);
+                self.go_to(Routine::Polled);
             }
             Slow::Link(index) => self.link_stub(index),
         }

@@ -35,7 +35,11 @@ pub fn routines() -> Routines {
     let leave = asm.label();
     let dispatch = asm.label();
     let with_stub = asm.label();
-    let reasons = [(Routine::Alarm, ExitReason::Alarm), (Routine::Budget, ExitReason::Budget)];
+    let reasons = [
+        (Routine::Alarm, ExitReason::Alarm),
+        (Routine::Budget, ExitReason::Budget),
+        (Routine::Polled, ExitReason::Polled),
+    ];
     let mut labels = HashMap::new();
     for (routine, reason) in reasons {
         let label = asm.label();

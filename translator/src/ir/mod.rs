@@ -184,3 +184,25 @@ pub struct Ir {
     /// How the block ends.
     pub terminal: Terminal,
 }
+
+impl Ir {
+    /// Whether the block looks at memory and changes nothing that it depends on itself: repeated, it does the
+    /// same until someone else changes memory.
+    pub fn only_looks(&self) -> bool {
+        let (mut inputs, mut results) = (Vec::new(), Vec::new());
+        let mut looks = false;
+        for node in &self.nodes {
+            match *node {
+                Node::Read(home) if results.contains(&home) => {}
+                Node::Read(home) => inputs.push(home),
+                Node::Write(home, _) if inputs.iter().any(|input| home.overlaps(*input)) => return false,
+                Node::Write(home, _) => results.push(home),
+                Node::Load(..) => looks = true,
+                Node::Fence | Node::Begin(..) => {}
+                _ if node.is_pure() => {}
+                _ => return false,
+            }
+        }
+        looks
+    }
+}

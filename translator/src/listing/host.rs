@@ -39,11 +39,12 @@ pub(super) struct Host {
 /// Where routines seem to be while code is decoded: no block is that long.
 const ROUTINES: u64 = 1 << 30;
 /// Names of a routine are asked for by its position here.
-const PLAIN_ROUTINES: [(Routine, &str); 5] = [
+const PLAIN_ROUTINES: [(Routine, &str); 6] = [
     (Routine::Dispatch, "dispatch"),
     (Routine::Miss, "miss"),
     (Routine::Alarm, "alarm"),
     (Routine::Budget, "budget"),
+    (Routine::Polled, "polled"),
     (Routine::Link, "link"),
 ];
 

@@ -13,13 +13,17 @@ use super::{Frame, Mac, Network, Offloads};
 use crate::backend::events::{Events, Interest};
 use crate::backend::listener::Listener;
 
-/// A longer frame than Ethernet has without offloads is a peer that speaks something else.
-const LONGEST: usize = 65_535 + 14;
+/// A frame that has no room for Ethernet's header, or is longer than IP allows, is that of a peer that speaks something
+/// else.
+const SHORTEST: usize = 14;
+const LONGEST: usize = 65_535 + SHORTEST;
 const LENGTH: usize = 4;
 /// Bytes that wait for a slow peer; beyond them the guest waits.
 const MOST_OUTGOING: usize = 1 << 20;
 /// Frames that wait for a slow guest; beyond them the peer waits.
 const MOST_INCOMING: usize = 128;
+/// Bytes that are read from the peer in one go.
+const READ: usize = 64 * 1024;
 /// How often a peer that is not there is looked for.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -97,7 +101,7 @@ impl Stream {
 
     /// Takes what the peer has sent, as long as the guest keeps up.
     fn read(&mut self) -> io::Result<()> {
-        let mut bytes = [0; 64 * 1024];
+        let mut bytes = [0; READ];
         while self.frames.len() < MOST_INCOMING {
             let Some(peer) = &mut self.peer else { return Ok(()) };
             match peer.read(&mut bytes) {
@@ -116,7 +120,7 @@ impl Stream {
         let mut rest = &self.incoming[..];
         while let Some((length, behind)) = rest.split_first_chunk::<LENGTH>() {
             let length = u32::from_be_bytes(*length) as usize;
-            if length > LONGEST {
+            if !(SHORTEST..=LONGEST).contains(&length) {
                 return Err(ErrorKind::InvalidData.into());
             }
             let Some((frame, behind)) = behind.split_at_checked(length) else { break };
@@ -303,5 +307,56 @@ mod tests {
         far.write_all(b"GET / HTTP/1.0\r\n").unwrap();
         near.serve(&[], true);
         assert!(near.peer.is_none());
+    }
+
+    /// All that is kept for peer and guest is bounded.
+    fn assert_bounded(stream: &Stream) {
+        let frames = stream.frames.iter().map(|frame| LENGTH + frame.bytes.len()).sum::<usize>();
+        // What one more read brings, when there is still room.
+        assert!(frames <= MOST_INCOMING * (LENGTH + LONGEST) + READ);
+        assert!(stream.frames.len() <= MOST_INCOMING + READ / (LENGTH + SHORTEST));
+        assert!(stream.incoming.len() <= LENGTH + LONGEST + READ);
+        assert!(stream.outgoing.len() <= MOST_OUTGOING + LENGTH + LONGEST);
+    }
+
+    /// A peer says anything, reads or does not, and goes; the next one finds a cable as ever.
+    #[test]
+    fn fuzz_peer() {
+        let framed = |frame: &[u8]| [&(frame.len() as u32).to_be_bytes()[..], frame].concat();
+        let examples = [&[1; 60][..], &[2; 1514], &[3; 14]].map(framed);
+        let corpus = fuzzing::Corpus::new([&examples.concat()[..], &examples[0].repeat(100)]);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cable");
+        fuzzing::run(|numbers| {
+            let (mut near, _events) = cable(&End::Listen(path.clone()));
+            let mut far = UnixStream::connect(&path).unwrap();
+            far.set_nonblocking(true).unwrap();
+            for _ in 0..40 {
+                match numbers.below(4) {
+                    // A cable that was left, or is full, takes nothing.
+                    0 | 1 => _ = far.write(&corpus.bytes(numbers)),
+                    2 => _ = far.read(&mut vec![0; numbers.index(100_000)]),
+                    _ => (0..numbers.below(40)).for_each(|_| near.send(&frame(4, 1514))),
+                }
+                near.serve(&[], true);
+                while let Some(frame) = near.peek().filter(|_| !numbers.once_in(8)) {
+                    assert!((SHORTEST..=LONGEST).contains(&frame.bytes.len()));
+                    near.advance();
+                }
+                assert_bounded(&near);
+            }
+            drop(far);
+            near.stop();
+            let events = Arc::new(Events::new().unwrap());
+            near.start(Mac::of_card("test", 0), Offloads::default(), &events);
+            let mut far = UnixStream::connect(&path).unwrap();
+            far.write_all(&examples[0]).unwrap();
+            assert_eq!(frames(&mut near, 1), [[1; 60]]);
+            near.send(&frame(5, 60));
+            near.serve(&[], true);
+            let mut received = [0; LENGTH + 60];
+            far.read_exact(&mut received).unwrap();
+            assert_eq!(received[LENGTH..], [5; 60]);
+        });
     }
 }

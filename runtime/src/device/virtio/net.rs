@@ -29,6 +29,8 @@ const LINK_UP: u16 = 1 << 0;
 
 /// The longest frame that is sent: a segment as long as IP allows, behind its Ethernet header.
 const LONGEST_FRAME: u64 = 65_535 + 14;
+/// The longest frame that a driver must have room for if it takes no segments: what Ethernet has, without a checksum.
+const LONGEST_WHOLE: usize = 1514;
 /// The shortest frame that Ethernet has, without its checksum.
 const SHORTEST_FRAME: usize = 60;
 /// The type of frames of reverse ARP (RFC 903).
@@ -139,9 +141,14 @@ fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingE
         room += chain.writable();
         chains.push(chain);
     }
-    // What does not fit is the driver's fault.
-    if room < wanted {
+    if room < wanted && (frame.segment.is_some() || frame.bytes.len() <= LONGEST_WHOLE) {
+        // The driver must have room for it (section 5.1.6.3.1).
         return Err(RingError::Short);
+    }
+    if room < wanted {
+        // The peer has longer frames than the driver, which loses this one.
+        queue.unpop(chains.len() as u16);
+        return Ok(true);
     }
     let header = header::encode(frame, chains.len() as u16);
     let mut parts = [&header[..], &frame.bytes];

@@ -20,8 +20,8 @@ use crate::backend::events::{Events, Interest};
 pub const MOST: usize = 256;
 /// How long a pair is kept without use (RFC 4787, section 4.3, asks for two minutes at least).
 const IDLE: Duration = Duration::from_secs(120);
-/// The longest datagram that fits a packet of 1500 bytes; a longer one would come in pieces.
-pub const LONGEST: usize = 1472;
+/// The longest datagram that fits a packet of IPv4.
+pub const LONGEST: usize = 65_507;
 /// What the host is asked to keep of datagrams that this process is late for; it may keep less.
 const HOST_BUFFER: usize = 4 << 20;
 
@@ -108,14 +108,15 @@ impl Datagrams {
 
     /// Hands all that came for the guest to `deliver`.
     pub fn receive(&mut self, ready: &[u64], mut deliver: impl FnMut(Pair, Arrival<'_>)) {
-        let mut bytes = [0; LONGEST + 1];
+        if ready.is_empty() {
+            return;
+        }
+        let mut bytes = vec![0; LONGEST];
         for token in ready {
             let Some(channel) = self.channels.get_mut(token) else { continue };
             channel.used = Instant::now();
             loop {
                 match read(&channel.socket, &mut bytes) {
-                    // The rest of a longer one is lost, and so all of it.
-                    Ok(length) if length > LONGEST => {}
                     Ok(length) => deliver(channel.pair, Arrival::Bytes(&bytes[..length])),
                     Err(Errno::CONNREFUSED) => deliver(channel.pair, Arrival::Refused),
                     Err(Errno::INTR) => {}

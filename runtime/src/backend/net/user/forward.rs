@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 
-use super::datagram::LONGEST;
 use super::tcp::Ends;
 use super::{FIRST_PORT, Forward, GATEWAY, GUEST, Protocol};
 use crate::backend::events::{Events, Interest};
@@ -91,15 +90,15 @@ impl Listener {
     }
 
     /// The next datagram for the guest, in `bytes`, with its length and its ends as the guest sees them.
-    pub fn receive(&mut self, bytes: &mut [u8; LONGEST + 1]) -> Option<(Ends, usize)> {
+    pub fn receive(&mut self, bytes: &mut [u8]) -> Option<(Ends, usize)> {
         let Socket::Udp(socket) = &self.socket else { return None };
         loop {
             match socket.recv_from(bytes) {
-                Ok((length, SocketAddr::V4(host))) if length <= LONGEST => {
+                Ok((length, SocketAddr::V4(host))) => {
                     let peer = SocketAddrV4::new(GATEWAY, self.port_of(host));
                     return Some((Ends { guest: self.guest(), peer }, length));
                 }
-                // Too long for one packet, or the host's word that an answer arrived nowhere.
+                // The host's word that an answer arrived nowhere, or no client of a port of IPv4.
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(_) => return None,

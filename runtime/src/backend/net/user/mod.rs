@@ -3,11 +3,12 @@
 //! 10.0.2.3 is the host's name server: addresses that users know from other emulators.
 //!
 //! TCP is ended here by smoltcp and begun anew by the host; datagrams and echo requests are passed on one
-//! by one. IPv6, fragments and all other protocols are dropped.
+//! by one. IPv6, TCP in fragments and all other protocols are dropped.
 
 mod datagram;
 mod dhcp;
 mod forward;
+mod fragments;
 mod frame;
 mod port;
 mod resolver;
@@ -28,6 +29,7 @@ use smoltcp::wire::{
 
 use self::datagram::{Arrival, Datagrams, Kind, Pair};
 use self::forward::Listener;
+use self::fragments::Fragments;
 use self::port::Port;
 use self::tcp::{Ends, Flows};
 use super::{Frame, Mac, Network, Offloads};
@@ -88,6 +90,7 @@ struct Running {
     port: Port,
     flows: Flows,
     datagrams: Datagrams,
+    fragments: Fragments,
     guest: EthernetAddress,
     cleaned: Instant,
     events: Arc<Events>,
@@ -141,14 +144,25 @@ impl User {
 
     /// A packet of IPv4 from the guest, in its `frame`.
     fn take_packet(&mut self, frame: &[u8], packet: &Ipv4Packet<&[u8]>) {
-        let whole = !packet.more_frags() && packet.frag_offset() == 0;
-        let to_gateway = [GATEWAY, NAMESERVER].contains(&packet.dst_addr());
+        let is_whole = !packet.more_frags() && packet.frag_offset() == 0;
         match packet.next_header() {
-            _ if !whole => {}
-            IpProtocol::Udp => self.take_datagram(packet),
-            IpProtocol::Tcp if packet.src_addr() == GUEST => self.take_segment(frame, packet),
-            IpProtocol::Icmp if to_gateway => self.push(frame),
-            IpProtocol::Icmp => self.take_echo(packet),
+            IpProtocol::Tcp if is_whole && packet.src_addr() == GUEST => self.take_segment(frame, packet),
+            _ if is_whole => self.take_payload(packet, packet.payload()),
+            _ => {
+                let running = self.running.as_mut();
+                if let Some(payload) = running.and_then(|it| it.fragments.take(packet, Instant::now())) {
+                    self.take_payload(packet, &payload);
+                }
+            }
+        }
+    }
+
+    /// What `packet` carries, or the last fragment that it is has completed.
+    fn take_payload(&mut self, packet: &Ipv4Packet<&[u8]>, payload: &[u8]) {
+        let (from, to) = (packet.src_addr(), packet.dst_addr());
+        match packet.next_header() {
+            IpProtocol::Udp => self.take_datagram(from, to, payload),
+            IpProtocol::Icmp if from == GUEST => self.take_echo(to, payload),
             _ => {}
         }
     }
@@ -172,10 +186,10 @@ impl User {
         self.push(frame);
     }
 
-    fn take_datagram(&mut self, packet: &Ipv4Packet<&[u8]>) {
-        let Ok(datagram) = UdpPacket::new_checked(packet.payload()) else { return };
-        let peer = SocketAddrV4::new(packet.dst_addr(), datagram.dst_port());
-        let guest = SocketAddrV4::new(packet.src_addr(), datagram.src_port());
+    fn take_datagram(&mut self, from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) {
+        let Ok(datagram) = UdpPacket::new_checked(payload) else { return };
+        let peer = SocketAddrV4::new(to, datagram.dst_port());
+        let guest = SocketAddrV4::new(from, datagram.src_port());
         if peer.port() == dhcp::SERVER_PORT {
             return self.answer_dhcp(datagram.payload());
         }
@@ -185,13 +199,26 @@ impl User {
         }
     }
 
-    fn take_echo(&mut self, packet: &Ipv4Packet<&[u8]>) {
-        let Ok(message) = Icmpv4Packet::new_checked(packet.payload()) else { return };
-        if message.msg_type() == Icmpv4Message::EchoRequest && packet.src_addr() == GUEST {
-            let guest = SocketAddrV4::new(GUEST, message.echo_ident());
-            let ends = Ends { guest, peer: SocketAddrV4::new(packet.dst_addr(), 0) };
-            self.pass_on(Pair { kind: Kind::Echo, ends }, packet.payload());
+    fn take_echo(&mut self, to: Ipv4Addr, payload: &[u8]) {
+        let Ok(message) = Icmpv4Packet::new_checked(payload) else { return };
+        if message.msg_type() != Icmpv4Message::EchoRequest {
+            return;
         }
+        let guest = SocketAddrV4::new(GUEST, message.echo_ident());
+        let ends = Ends { guest, peer: SocketAddrV4::new(to, 0) };
+        if [GATEWAY, NAMESERVER].contains(&to) {
+            self.answer_echo(ends, payload);
+        } else {
+            self.pass_on(Pair { kind: Kind::Echo, ends }, payload);
+        }
+    }
+
+    /// The gateway and the name server are there themselves.
+    fn answer_echo(&mut self, ends: Ends, request: &[u8]) {
+        let Some(running) = &mut self.running else { return };
+        let mut answer = request.to_vec();
+        Icmpv4Packet::new_unchecked(&mut answer[..]).set_msg_type(Icmpv4Message::EchoReply);
+        running.port.push_datagram(frame::echo(running.guest, ends, &answer));
     }
 
     /// Sends what the guest sent; if the host cannot, the guest is told as a router would.
@@ -236,7 +263,7 @@ impl User {
 
     fn accept_datagrams(&mut self, index: usize) {
         let Some(running) = &mut self.running else { return };
-        let mut bytes = [0; datagram::LONGEST + 1];
+        let mut bytes = vec![0; datagram::LONGEST];
         while let Some((ends, length)) = self.listeners[index].receive(&mut bytes) {
             running.port.push_datagram(frame::datagram(running.guest, ends, &bytes[..length]));
         }
@@ -265,6 +292,7 @@ impl Running {
             port,
             flows: Flows::new(Arc::clone(events)),
             datagrams: Datagrams::new(Arc::clone(events)),
+            fragments: Fragments::default(),
             guest: EthernetAddress(guest.0),
             cleaned: Instant::now(),
             events: Arc::clone(events),
@@ -384,5 +412,7 @@ impl Network for User {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

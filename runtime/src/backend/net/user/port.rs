@@ -9,6 +9,7 @@ use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxT
 use smoltcp::time::Instant;
 
 use super::super::{Frame, Offloads, Segment, SegmentKind};
+use super::fragments;
 
 /// Ethernet with the usual IP packets of 1500 bytes.
 pub const FRAME_SIZE: usize = 1514;
@@ -44,6 +45,8 @@ pub struct Port {
     from_guest: VecDeque<Vec<u8>>,
     to_guest: VecDeque<Frame>,
     datagrams: VecDeque<Frame>,
+    /// That of the latest datagram.
+    identification: u16,
     /// Datagrams that went to the guest since it was last known to have seen all before.
     unseen: u32,
     /// When the guest's programs should have read all of them.
@@ -71,10 +74,12 @@ impl Port {
         self.from_guest.len() < DEPTH
     }
 
-    /// Gives the guest a datagram; one too many is lost.
+    /// Gives the guest a packet that is a datagram, in fragments if it is long; one too many is lost.
     pub fn push_datagram(&mut self, bytes: Vec<u8>) {
         if self.datagrams.len() < MOST_DATAGRAMS {
-            self.datagrams.push_back(Frame { bytes, ..Frame::default() });
+            self.identification = self.identification.wrapping_add(1);
+            let frames = fragments::cut(bytes, self.identification);
+            self.datagrams.extend(frames.into_iter().map(|bytes| Frame { bytes, ..Frame::default() }));
         }
     }
 

@@ -155,6 +155,15 @@ fn a_buffer_without_room_is_the_drivers_fault() {
 }
 
 #[test]
+fn a_frame_that_is_longer_than_ethernet_allows_is_lost_where_there_is_no_room() {
+    let mut bench = Bench::new([frame(1515), frame(20)]);
+    bench.net.merged_buffers = false;
+    bench.receive.offer(&[writable(BUFFERS, 1526)]);
+    bench.serve().unwrap();
+    assert_eq!(bench.receive.reclaim(), Some((0, 32)));
+}
+
+#[test]
 fn a_card_that_goes_on_elsewhere_says_so() {
     let mut bench = Bench::new([]);
     bench.net.resume();
