@@ -92,7 +92,7 @@ impl Arena {
     /// # Panics
     /// Panics if it has no room: see [`Arena::is_full`].
     pub fn place(&mut self, code: &Code) -> Placement {
-        assert!(!self.is_full(code.bytes.len()), "the caller made room");
+        assert!(!self.is_full(code.bytes.len()), "the caller has looked");
         let offset = self.next.next_multiple_of(ALIGNMENT);
         self.next = offset + code.bytes.len();
         self.views[offset..self.next].copy_from_slice(&code.bytes);

@@ -60,6 +60,17 @@ struct Entry {
     translation: Option<Translation>,
 }
 
+/// What became of a translation that was to be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placing {
+    /// The block's code is at this host address.
+    At(u64),
+    /// A region must be emptied first.
+    Full,
+    /// The block has been dropped meanwhile, or more is known of its sites.
+    Outdated,
+}
+
 /// Blocks and their translations.
 pub struct Cache {
     blocks: HashMap<Key, Entry>,
@@ -212,15 +223,17 @@ impl Cache {
     }
 
     /// Places `code`, a translation of `block` with its sites as `sites` has them, unless there is one
-    /// already, and gives its host address; `None` if the block has been dropped meanwhile or knows more of
-    /// its sites.
-    pub fn place(&mut self, block: &Arc<Block>, sites: &Sites, code: &Code) -> Option<u64> {
+    /// already.
+    pub fn place(&mut self, block: &Arc<Block>, sites: &Sites, code: &Code) -> Placing {
         let key = block.key;
         let is_same = |entry: &&mut Entry| Arc::ptr_eq(&entry.block, block) && entry.sites == *sites;
-        let entry = self.blocks.get_mut(&key).filter(is_same)?;
+        let Some(entry) = self.blocks.get_mut(&key).filter(is_same) else { return Placing::Outdated };
         // Another vCPU was faster. Of two translations only one would be unlinked when the block is dropped.
         if let Some(translation) = &entry.translation {
-            return Some(self.arena.address(translation.placement.offset));
+            return Placing::At(self.arena.address(translation.placement.offset));
+        }
+        if self.arena.is_full(code.bytes.len()) {
+            return Placing::Full;
         }
         let placement = self.arena.place(code);
         let base = placement.offset;
@@ -241,7 +254,7 @@ impl Cache {
         let stale = base + code.stale;
         entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
         self.regions[placement.region].push(key);
-        Some(self.arena.address(base))
+        Placing::At(self.arena.address(base))
     }
 
     /// From now on all translations are remembered. Blocks may count their runs only then.
@@ -365,8 +378,12 @@ mod tests {
 
     /// A jump to the next page and its delay slot: one link.
     fn block() -> Arc<Block> {
-        let (va, jump) = (Va(0xffff_ffff_8000_1000), 0x0800_0800);
-        let key = Key::new(va, Pa(0x1000), Mode::empty());
+        block_at(0x1000)
+    }
+
+    fn block_at(pa: u64) -> Arc<Block> {
+        let (va, jump) = (Va(0xffff_ffff_8000_0000) + pa, 0x0800_0800);
+        let key = Key::new(va, Pa(pa), Mode::empty());
         Arc::new(Block::decode(key, va, &MIPS64R2, |index| if index == 0 { jump } else { 0 }, None))
     }
 
@@ -377,10 +394,27 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &second));
         let code = emit(&first, &ir::build(&first));
         assert_eq!(code.links.len(), 1);
-        let entries = [&first, &second].map(|block| cache.place(block, &Sites::default(), &code).unwrap());
+        let entries = [&first, &second].map(|block| cache.place(block, &Sites::default(), &code));
+        assert!(matches!(entries[0], Placing::At(_)));
         assert_eq!(entries[0], entries[1]);
         assert_eq!((cache.links.len(), cache.regions[0].len()), (1, 1));
         assert_eq!(cache.invalidate(Pa(0x1000), 4), (1, false));
-        assert!(cache.links.is_empty() && cache.place(&first, &Sites::default(), &code).is_none());
+        assert!(cache.links.is_empty());
+        assert_eq!(cache.place(&first, &Sites::default(), &code), Placing::Outdated);
+    }
+
+    #[test]
+    fn a_region_that_others_have_filled_meanwhile_is_no_room() {
+        let mut cache = Cache::new().unwrap();
+        let mut code = emit(&block(), &ir::build(&block()));
+        code.bytes.resize(1 << 20, 0);
+        let place = |cache: &mut Cache, number: u64| {
+            let block = cache.insert(block_at(number * 0x1000));
+            cache.place(&block, &Sites::default(), &code)
+        };
+        let placed = (1..).take_while(|number| place(&mut cache, *number) != Placing::Full).count();
+        assert!((1..=4).contains(&placed), "{placed}");
+        cache.empty_next_region();
+        assert!(matches!(place(&mut cache, 100), Placing::At(_)));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use translator::addr::Va;
 use translator::block::{Block, End, Key};
-use translator::code::ExitReason;
+use translator::code::{Code, ExitReason};
 use translator::emit::emit;
 use translator::interp::Site;
 use translator::ir;
@@ -17,6 +17,7 @@ use translator::mode::Mode;
 use translator::stub::Flow;
 
 use super::{Known, Leave, Stop, Vcpu, recent_slot};
+use crate::cache::Placing;
 use crate::machine::Clock;
 use crate::trace::Kinds;
 
@@ -286,27 +287,31 @@ impl Vcpu {
         let patched = block.patched(&sites);
         let code = emit(&patched, &ir::build(&patched));
         self.statistics.count_translation(&patched, &code, begin.elapsed());
-        if self.machine.cache().is_full(&code) {
-            self.machine.make_room();
-        }
-        let placed = self.machine.cache().place(&block, &sites, &code);
-        match placed {
-            Some(entry) => {
-                self.trace_block(&block, &code, entry);
-                self.note_changes(&block);
-                self.await_first_jump(&block, &sites);
-                Ok(Next::Code { key, entry, bound })
+        loop {
+            let placing = self.machine.cache().place(&block, &sites, &code);
+            match placing {
+                Placing::At(entry) => {
+                    self.trace_block(&block, &code, entry);
+                    self.note_changes(&block);
+                    self.await_first_jump(&block, &sites);
+                    return Ok(Next::Code { key, entry, bound });
+                }
+                Placing::Full => self.machine.make_room(&code),
+                Placing::Outdated => return self.next_code(threshold),
             }
-            None => self.next_code(threshold),
         }
     }
 }
 
 impl crate::machine::Machine {
-    /// Empties the oldest region of the arena, once every vCPU has left generated code.
-    fn make_room(&self) {
+    /// Empties the oldest region of the arena for `code`, once every vCPU has left generated code, unless another vCPU
+    /// has done so meanwhile. Others may fill it before the caller does.
+    fn make_room(&self, code: &Code) {
         let _alone = self.stop_code();
-        self.cache().empty_next_region();
-        self.arena_epoch.fetch_add(1, Ordering::AcqRel);
+        let mut cache = self.cache();
+        if cache.is_full(code) {
+            cache.empty_next_region();
+            self.arena_epoch.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
