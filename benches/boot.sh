@@ -6,6 +6,7 @@
 # Prints user and system CPU seconds a run, then the medians and how many times as much QEMU needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benches/median.bash
 
 rounds=${1:-5}
 shift $(( $# > 0 ? 1 : 0 ))
@@ -27,10 +28,6 @@ boot() {
     else
         target/release/myvmm debian --engine "$1" --append quiet --run true
     fi < /dev/null > "$work/console" 2>&1
-}
-
-median() {
-    sort -n | awk '{ value[NR] = $1 } END { printf "%.2f", (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2 }'
 }
 
 TIMEFORMAT='%U %S'

@@ -8,6 +8,7 @@
 # Debian's qemu-system-mips, and 1 GB for the image in the directory for temporary files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benches/median.bash
 
 rounds=${1:-3}
 seconds=${2:-8}
@@ -49,10 +50,6 @@ measure() {
             --disk "$work/script,format=raw" --kernel "$(kernel generic)" --initrd "$work/generic.cpio" \
             --append "$words"
     fi < /dev/null > "$work/console" 2>&1
-}
-
-median() {
-    sort -n | awk '{ value[NR] = $1 } END { print (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2 }'
 }
 
 for round in $(seq "$rounds"); do

@@ -7,6 +7,7 @@
 # times as fast as QEMU myvmm is. Needs Debian's iperf3 and qemu-system-mips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benches/median.bash
 
 rounds=${1:-3}
 seconds=${2:-5}
@@ -52,10 +53,6 @@ results() {
             else { match($0, /\([0-9.e+-]+%\)/); printf "%s ", substr($0, RSTART + 1, RLENGTH - 3) }
         }
         END { print ""; exit count != 4 }'
-}
-
-median() {
-    sort -n | awk '{ value[NR] = $1 } END { printf "%.2f", (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2 }'
 }
 
 for round in $(seq "$rounds"); do
