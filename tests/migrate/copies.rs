@@ -66,7 +66,7 @@ impl Copying {
             let [image, copy] = [self.image(), self.copy()];
             let [image, copy] = [&image, &copy].map(|path| path.to_str().unwrap());
             // They may be in use.
-            run_well("qemu-img", "qemu-utils", &["compare", "-U", "-s", image, copy]);
+            run_well("qemu-img", "qemu-utils", &["compare", "-U", image, copy]);
         }
     }
 }
