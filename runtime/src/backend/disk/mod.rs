@@ -4,6 +4,8 @@
 mod blocks;
 mod changes;
 mod create;
+#[cfg(test)]
+mod fuzz;
 mod lock;
 mod overlay;
 mod qcow2;
@@ -30,6 +32,12 @@ use self::raw::Raw;
 /// The content of a disk. Places and lengths are in bytes and were checked against the size. Any number
 /// of threads may use it at once; of changes to the same bytes at the same time, either may win.
 pub trait Disk: Send + Sync {
+    /// Refuses an image whose content cannot be relied on. To be called when no other process changes it, before it is
+    /// used.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The size in bytes, which never changes.
     fn size(&self) -> u64;
 
@@ -200,7 +208,9 @@ impl SharedDisk {
     /// # Errors
     /// Refuses what is no image, or is in use.
     pub fn open(image: &Image) -> Result<Self, DiskError> {
-        Self::open_origin(image, |origin| origin.take())
+        let disk = Self::open_origin(image, |origin| origin.take())?;
+        disk.inner.disk.check().map_err(|source| DiskError::Open { file: image.file.clone(), source })?;
+        Ok(disk)
     }
 
     /// Opens an image that another process changes until it hands it over: it may be used only after [`Self::take`].
@@ -269,7 +279,7 @@ impl SharedDisk {
         if !origin.lock.is_held() {
             origin.take()?;
             let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
-            self.inner.disk.refresh().map_err(failed)?;
+            self.inner.disk.check().and_then(|()| self.inner.disk.refresh()).map_err(failed)?;
         }
         let failed = |source| DiskError::Create { file: origin.image.file.clone(), source };
         origin.new.as_ref().map_or(Ok(()), NewFile::name).map_err(failed)
