@@ -213,7 +213,7 @@ fn move_a_writer(format: &str, is_copied: bool) {
     assert!(moved, "{case}: {said}");
     assert_eq!(first.wait().unwrap().code(), Some(0), "{case}");
     let left = lines.filter_map(|line| record(&line)).last().unwrap_or(20);
-    let last = || there.log("demo").lines().filter_map(record).last().unwrap_or(0);
+    let last = || there.log("demo").lines().filter_map(record).next_back().unwrap_or(0);
     wait_until(&case, || last() > left + 20);
     guests(there.child.id()).into_iter().for_each(kill);
     wait_until(&case, || guests(there.child.id()).is_empty());
