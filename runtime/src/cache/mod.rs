@@ -42,8 +42,10 @@ pub struct OpenLink {
 #[derive(Debug)]
 struct Translation {
     placement: Placement,
+    /// Where links lead.
+    body: usize,
     stale: usize,
-    /// The links of other blocks that were joined to this one, if they are still there.
+    /// The links that were joined to this one, if they are still there.
     incoming: Vec<u64>,
     /// The return addresses of its own link stubs, which name the links.
     links: Vec<u64>,
@@ -251,8 +253,8 @@ impl Cache {
             self.links.insert(address, site);
             links.push(address);
         }
-        let stale = base + code.stale;
-        entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
+        let (body, stale) = (base + code.body, base + code.stale);
+        entry.translation = Some(Translation { placement, body, stale, incoming: Vec::new(), links });
         self.regions[placement.region].push(key);
         Placing::At(self.arena.address(base))
     }
@@ -321,7 +323,7 @@ impl Cache {
     pub fn join(&mut self, link: u64, key: &Key) {
         let Some(translation) = self.blocks.get_mut(key).and_then(|e| e.translation.as_mut()) else { return };
         if let Some(site) = self.links.get(&link) {
-            self.arena.redirect(site.displacement, translation.placement.offset);
+            self.arena.redirect(site.displacement, translation.body);
             translation.incoming.push(link);
         }
     }
@@ -333,14 +335,15 @@ impl Cache {
         }
     }
 
-    /// Sends whoever comes to the code of `translation` elsewhere. The code stays, for vCPUs may be in it.
+    /// Sends whoever comes to the code of `translation` elsewhere. The code stays, for vCPUs may be in it: its own
+    /// links are undone as well, because nobody will do so when the blocks that they lead to are dropped.
     fn detach(&mut self, translation: Translation) {
         self.arena.overwrite_entry(translation.placement.offset, translation.stale);
         for site in translation.incoming.iter().filter_map(|link| self.links.get(link)) {
             self.arena.redirect(site.displacement, site.stub);
         }
-        for link in translation.links {
-            self.links.remove(&link);
+        for site in translation.links.iter().filter_map(|link| self.links.remove(link)) {
+            self.arena.redirect(site.displacement, site.stub);
         }
     }
 
