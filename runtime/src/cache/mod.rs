@@ -410,7 +410,7 @@ mod tests {
     fn a_region_that_others_have_filled_meanwhile_is_no_room() {
         let mut cache = Cache::new().unwrap();
         let mut code = emit(&block(), &ir::build(&block()));
-        code.bytes.resize(1 << 20, 0);
+        code.bytes.resize(arena::REGION_BYTES / 4, 0);
         let place = |cache: &mut Cache, number: u64| {
             let block = cache.insert(block_at(number * 0x1000));
             cache.place(&block, &Sites::default(), &code)
