@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use runtime::vcpu::{Planned, Statistics};
 use rustix::time::{ClockId, clock_gettime};
+use translator::exception::Exception;
 use translator::stub::Stub;
 
 type Count = fn(&Statistics) -> u64;
@@ -155,9 +156,10 @@ impl Table {
             let count = |one: &Statistics| one.exits.get(name).copied().unwrap_or(0);
             table.add(format!("exits: {name}"), vcpus, count);
         }
-        for name in total.exceptions.keys() {
-            let count = |one: &Statistics| one.exceptions.get(name).copied().unwrap_or(0);
-            table.add(format!("exceptions: {name}"), vcpus, count);
+        for (kind, name) in
+            Exception::NAMES.iter().enumerate().filter(|(kind, _)| total.exceptions[*kind] > 0)
+        {
+            table.add(format!("exceptions: {name}"), vcpus, |one| one.exceptions[kind]);
         }
         table.add_ratios(&total);
         table.add_times(&total, elapsed, used);
@@ -248,8 +250,8 @@ mod tests {
 
     #[test]
     fn several_vcpus_are_columns_and_a_sum() {
-        let one =
-            Statistics { instructions: 1000, exceptions: [("interrupt", 2)].into(), ..Default::default() };
+        let mut one = Statistics { instructions: 1000, ..Default::default() };
+        one.exceptions[Exception::Interrupt.kind()] = 2;
         let table = Table::new("vCPU", &[one.clone(), one], Duration::from_secs(2), Duration::from_millis(1));
         let text = table.to_string();
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default();

@@ -212,7 +212,7 @@ impl From<&Statistics> for Activity {
             translation: statistics.translation_time.as_secs_f64(),
             stub_calls: stubs.map(|(stub, count)| (stub.name().to_owned(), count)).collect(),
             exits: statistics.exits.iter().map(named).collect(),
-            exceptions: statistics.exceptions.iter().map(named).collect(),
+            exceptions: statistics.named_exceptions().map(|(name, count)| (name.to_owned(), count)).collect(),
         }
     }
 }

@@ -289,7 +289,7 @@ fn statistics(players: &[Player], elapsed: Duration) {
             player.slices,
             statistics.decoded,
             statistics.translated,
-            statistics.exceptions.values().sum::<u64>(),
+            statistics.exceptions.iter().sum::<u64>(),
             player.busy.as_secs_f64(),
         );
     }

@@ -91,25 +91,49 @@ impl Exception {
         self.bad_address().is_some() && !matches!(self, Exception::AddressError(..))
     }
 
-    /// The name that traces and listings show.
-    pub const fn name(self) -> &'static str {
+    /// The names of all kinds of exceptions.
+    pub const NAMES: [&'static str; 15] = [
+        "interrupt",
+        "TLB modified",
+        "TLB refill",
+        "TLB invalid",
+        "TLB read inhibit",
+        "TLB execute inhibit",
+        "address error",
+        "bus error",
+        "system call",
+        "breakpoint",
+        "reserved instruction",
+        "coprocessor unusable",
+        "arithmetic overflow",
+        "trap",
+        "floating-point exception",
+    ];
+
+    /// The number of the kind of exception in [`Exception::NAMES`].
+    pub const fn kind(self) -> usize {
         use Exception as E;
         match self {
-            E::Interrupt => "interrupt",
-            E::TlbModified(_) => "TLB modified",
-            E::TlbRefill(..) => "TLB refill",
-            E::TlbInvalid(..) => "TLB invalid",
-            E::TlbReadInhibit(_) => "TLB read inhibit",
-            E::TlbExecuteInhibit(_) => "TLB execute inhibit",
-            E::AddressError(..) => "address error",
-            E::BusError(_) => "bus error",
-            E::Syscall => "system call",
-            E::Breakpoint => "breakpoint",
-            E::ReservedInstruction => "reserved instruction",
-            E::CoprocessorUnusable(_) => "coprocessor unusable",
-            E::Overflow => "arithmetic overflow",
-            E::Trap => "trap",
-            E::FloatingPoint => "floating-point exception",
+            E::Interrupt => 0,
+            E::TlbModified(_) => 1,
+            E::TlbRefill(..) => 2,
+            E::TlbInvalid(..) => 3,
+            E::TlbReadInhibit(_) => 4,
+            E::TlbExecuteInhibit(_) => 5,
+            E::AddressError(..) => 6,
+            E::BusError(_) => 7,
+            E::Syscall => 8,
+            E::Breakpoint => 9,
+            E::ReservedInstruction => 10,
+            E::CoprocessorUnusable(_) => 11,
+            E::Overflow => 12,
+            E::Trap => 13,
+            E::FloatingPoint => 14,
         }
+    }
+
+    /// The name that traces and listings show.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.kind()]
     }
 }

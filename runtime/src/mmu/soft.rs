@@ -3,6 +3,7 @@
 //! in least-recently-used pools, so that a change of address space changes two pointers and flushes
 //! nothing.
 
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -33,6 +34,18 @@ struct View {
 struct Track {
     mode: Mode,
     asid: Option<u8>,
+}
+
+impl View {
+    fn new(mode: Mode, asid: u8) -> Self {
+        Self { mode: mode & Mode::VIEW, asid }
+    }
+}
+
+impl Track {
+    fn new(mode: Mode, asid: u8) -> Self {
+        Self { mode, asid: (!mode.is_kernel()).then_some(asid) }
+    }
 }
 
 /// A jump cache and which pages it may hold addresses of.
@@ -97,54 +110,103 @@ const fn soft_slot(va: u64) -> usize {
     (va / PAGE_SIZE) as usize & (SOFT_TLB_ENTRIES - 1)
 }
 
+/// Tables by what they are for; of many, those that were not used for the longest time are forgotten.
+struct Pool<K, T> {
+    places: LruCache<K, usize>,
+    tables: Vec<T>,
+}
+
+impl<K: Copy + Eq + Hash, T> Pool<K, T> {
+    fn new() -> Self {
+        Self { places: LruCache::new(POOL), tables: Vec::with_capacity(POOL.get()) }
+    }
+
+    /// The place of the table for `key`, if need be a new one. Then another may have lost its place.
+    fn find(&mut self, key: K, new: impl FnOnce() -> T) -> (usize, Found) {
+        if let Some(place) = self.places.get(&key) {
+            return (*place, Found::Old);
+        }
+        let place = self.tables.len();
+        if place < POOL.get() {
+            self.tables.push(new());
+            self.places.put(key, place);
+            return (place, Found::New);
+        }
+        let place = self.places.pop_lru().map_or(0, |(_, place)| place);
+        self.tables[place] = new();
+        self.places.put(key, place);
+        (place, Found::New)
+    }
+
+    /// All tables, with what they are for.
+    fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut T)> {
+        let Self { places, tables } = self;
+        let mut keys = [None; POOL.get()];
+        places.iter().for_each(|(key, place)| keys[*place] = Some(key));
+        tables.iter_mut().enumerate().filter_map(move |(place, table)| Some((keys[place]?, table)))
+    }
+}
+
+/// Whether a table was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Old,
+    New,
+}
+
+/// A mode, an address space, and the places of their tables.
+#[derive(Clone, Copy)]
+struct Selection {
+    mode: Mode,
+    asid: u8,
+    view: usize,
+    track: usize,
+}
+
 /// All soft TLBs and jump caches of one vCPU.
 pub struct SoftTables {
-    /// The soft TLB of the current view, out of the pool, so that the interpreter need not look it up.
-    current: Box<SoftTlb>,
-    view: View,
-    /// Those of the other views.
-    views: LruCache<View, Box<SoftTlb>>,
-    tracks: LruCache<Track, Jumps>,
-    track: Track,
+    views: Pool<View, Box<SoftTlb>>,
+    tracks: Pool<Track, Jumps>,
+    current: Selection,
+    /// What was current before: system calls go from one to the other and back.
+    previous: Selection,
 }
 
 impl SoftTables {
     /// Tables for a vCPU that is in `mode` and `asid`.
     pub fn new(mode: Mode, asid: u8) -> Self {
-        let mut tables = Self {
-            current: empty_soft_tlb(),
-            view: View { mode: mode & Mode::VIEW, asid },
-            views: LruCache::new(POOL),
-            tracks: LruCache::new(POOL),
-            track: Track { mode, asid: None },
-        };
-        tables.select(mode, asid);
-        tables
+        let (mut views, mut tracks) = (Pool::new(), Pool::new());
+        let (view, _) = views.find(View::new(mode, asid), empty_soft_tlb);
+        let (track, _) = tracks.find(Track::new(mode, asid), Jumps::new);
+        let current = Selection { mode, asid, view, track };
+        Self { views, tracks, current, previous: current }
     }
 
     /// Makes the tables of `mode` and `asid` current and gives the host addresses of the soft TLB and
     /// the jump cache, which stay valid until the next call of any method that takes `&mut self`
     /// and selects.
     pub fn select(&mut self, mode: Mode, asid: u8) -> (u64, u64) {
-        self.select_view(View { mode: mode & Mode::VIEW, asid });
-        let track = Track { mode, asid: (!mode.is_kernel()).then_some(asid) };
-        self.track = track;
-        let jumps = self.tracks.get_or_insert_mut(track, Jumps::new);
-        (std::ptr::from_mut(&mut *self.current) as u64, jumps.entries.as_mut_ptr() as u64)
-    }
-
-    fn select_view(&mut self, view: View) {
-        if view != self.view {
-            let next = self.views.pop(&view).unwrap_or_else(empty_soft_tlb);
-            let last = std::mem::replace(&mut self.current, next);
-            self.views.put(self.view, last);
-            self.view = view;
+        let is_current = self.current.mode == mode && self.current.asid == asid;
+        if !is_current {
+            std::mem::swap(&mut self.current, &mut self.previous);
+            if self.current.mode != mode || self.current.asid != asid {
+                self.find(mode, asid);
+            }
         }
+        let Selection { view, track, .. } = self.current;
+        let jumps = self.tracks.tables[track].entries.as_mut_ptr();
+        (std::ptr::from_mut(&mut *self.views.tables[view]) as u64, jumps as u64)
     }
 
-    /// The soft TLBs of all views.
-    fn all_views(&mut self) -> impl Iterator<Item = (&View, &mut Box<SoftTlb>)> {
-        self.views.iter_mut().chain(std::iter::once((&self.view, &mut self.current)))
+    /// Makes the tables of `mode` and `asid` current by a look into the pools.
+    fn find(&mut self, mode: Mode, asid: u8) {
+        let (view, found_view) = self.views.find(View::new(mode, asid), empty_soft_tlb);
+        let (track, found_track) = self.tracks.find(Track::new(mode, asid), Jumps::new);
+        self.current = Selection { mode, asid, view, track };
+        if found_view == Found::New || found_track == Found::New {
+            // Its places may be another's now.
+            self.previous = self.current;
+        }
     }
 
     /// Forgets what kernel modes cached of the address space that is being left.
@@ -157,20 +219,20 @@ impl SoftTables {
     /// The entry for loads at `va` in the current view.
     #[inline]
     pub fn load_entry(&self, va: Va) -> Option<SoftEntry> {
-        let entry = self.current.load[soft_slot(va.0)];
+        let entry = self.views.tables[self.current.view].load[soft_slot(va.0)];
         (entry.tag == va.page().0).then_some(entry)
     }
 
     /// The entry for stores at `va` in the current view.
     #[inline]
     pub fn store_entry(&self, va: Va) -> Option<SoftEntry> {
-        let entry = self.current.store[soft_slot(va.0)];
+        let entry = self.views.tables[self.current.view].store[soft_slot(va.0)];
         (entry.tag == va.page().0).then_some(entry)
     }
 
     /// Grants loads, and stores if `writable`, to the page of `va` in the current view.
     pub fn grant(&mut self, va: Va, addend: u64, readable: bool, writable: bool) {
-        let soft = &mut self.current;
+        let soft = &mut self.views.tables[self.current.view];
         let (slot, tag) = (soft_slot(va.0), va.page().0);
         if readable {
             soft.load[slot] = SoftEntry { tag, addend };
@@ -183,7 +245,7 @@ impl SoftTables {
     /// Remembers that `va` runs the block at `host`. `bound` says whether that is so only in this
     /// address space.
     pub fn add_jump(&mut self, va: Va, host: u64, bound: bool) {
-        let Some(jumps) = self.tracks.peek_mut(&self.track) else { return };
+        let jumps = &mut self.tracks.tables[self.current.track];
         jumps.add(va, host);
         jumps.bound |= bound;
     }
@@ -192,7 +254,7 @@ impl SoftTables {
     pub fn flush_range(&mut self, va: Va, bytes: u64, asid: Option<u8>) {
         let in_space = |space: u8| asid.is_none_or(|asid| asid == space);
         let pages = bytes / PAGE_SIZE;
-        for (_, soft) in self.all_views().filter(|(view, _)| in_space(view.asid)) {
+        for (_, soft) in self.views.iter_mut().filter(|(view, _)| in_space(view.asid)) {
             flush_soft(soft, va, pages);
         }
         for (_, jumps) in self.tracks.iter_mut().filter(|(track, _)| track.asid.is_none_or(in_space)) {
@@ -206,7 +268,7 @@ impl SoftTables {
 
     /// Forgets everything.
     pub fn flush_all(&mut self) {
-        for (_, soft) in self.all_views() {
+        for (_, soft) in self.views.iter_mut() {
             soft.load.fill(SoftEntry::EMPTY);
             soft.store.fill(SoftEntry::EMPTY);
         }
@@ -222,7 +284,7 @@ impl SoftTables {
 
     /// Takes all write entries out of every view.
     pub fn forget_writes(&mut self) {
-        for (_, soft) in self.all_views() {
+        for (_, soft) in self.views.iter_mut() {
             soft.store.fill(SoftEntry::EMPTY);
         }
     }
@@ -230,7 +292,7 @@ impl SoftTables {
     /// Takes the write entries of the host page at `host_page` out of every view: its next store is
     /// noticed.
     pub fn revoke_writes(&mut self, host_page: u64) {
-        for (_, soft) in self.all_views() {
+        for (_, soft) in self.views.iter_mut() {
             let entries = soft.store.iter_mut();
             for entry in entries.filter(|e| e.tag & (PAGE_SIZE - 1) == 0) {
                 if entry.tag.wrapping_add(entry.addend) == host_page {
@@ -275,5 +337,28 @@ mod tests {
         assert!(tables.load_entry(Va(0x5123)).is_some());
         tables.flush_range(Va(0x4000), 0x2000, Some(1));
         assert!(tables.load_entry(Va(0x5123)).is_none());
+    }
+
+    #[test]
+    fn of_many_spaces_the_last_ones_are_kept() {
+        let user = Mode::USER | Mode::WIDE_ADDRESSES;
+        let mut tables = SoftTables::new(user, 0);
+        let spaces = POOL.get() as u8 + 3;
+        for asid in 0..spaces {
+            tables.select(user, asid);
+            tables.grant(Va(0x5000), 0x1000 * u64::from(asid), true, false);
+            // There and back, as a system call does.
+            tables.select(Mode::empty(), asid);
+            assert!(tables.load_entry(Va(0x5000)).is_none());
+            tables.select(user, asid);
+            assert_eq!(tables.load_entry(Va(0x5000)).map(|e| e.addend), Some(0x1000 * u64::from(asid)));
+        }
+        tables.select(user, spaces - 2);
+        assert_eq!(tables.load_entry(Va(0x5000)).map(|e| e.addend), Some(0x1000 * u64::from(spaces - 2)));
+        tables.select(user, 0);
+        assert!(tables.load_entry(Va(0x5000)).is_none());
+        // What was current before must not lead to a table that has since become another's.
+        tables.select(user, 1);
+        assert!(tables.load_entry(Va(0x5000)).is_none());
     }
 }

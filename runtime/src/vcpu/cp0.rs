@@ -34,7 +34,9 @@ impl Vcpu {
             Cp0::Count => self.read_count() as i32 as u64,
             Cp0::Random => self.tlb.random(self.cpu.cp0(Cp0::Wired) as usize) as u64,
             Cp0::Cause => {
-                self.check_timer();
+                if self.machine.clock == Clock::Instructions {
+                    self.check_timer();
+                }
                 (self.cpu.cp0(Cp0::Cause) | self.pending_interrupts()) as i32 as u64
             }
             Cp0::EntryLo0 | Cp0::EntryLo1 if !double => {

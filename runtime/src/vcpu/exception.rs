@@ -33,7 +33,7 @@ impl Vcpu {
 
     /// Leaves with an exception. Nothing is changed but the program counter.
     fn report(&mut self, exception: Exception) -> Stop {
-        *self.statistics.exceptions.entry(exception.name()).or_default() += 1;
+        self.statistics.exceptions[exception.kind()] += 1;
         let back = if self.site.in_slot { 4 } else { 0 };
         self.cpu.pc = self.site.pc.0.wrapping_sub(back);
         Stop::Leave(Leave::Exception(exception))
@@ -45,7 +45,7 @@ impl Vcpu {
     }
 
     fn enter_exception(&mut self, exception: Exception) {
-        *self.statistics.exceptions.entry(exception.name()).or_default() += 1;
+        self.statistics.exceptions[exception.kind()] += 1;
         self.trace_exception(exception);
         if let Some(va) = exception.bad_address() {
             self.cpu.set_cp0(Cp0::BadVAddr, va.0);

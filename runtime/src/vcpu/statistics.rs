@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use translator::block::Block;
 use translator::code::Code;
+use translator::exception::Exception;
 use translator::isa::Classes;
 use translator::nature::{Change, Nature};
 use translator::stub::Stub;
 
-/// Of how many calls of a stub one is timed: looking at the clock takes as long as a short stub.
-pub const TIMED_STUBS: u32 = 16;
+/// Of how many calls of a stub one is timed: looking at the clock takes longer than a short stub.
+pub const TIMED_STUBS: u32 = 64;
 
 /// What happened how often, for people.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -51,8 +52,9 @@ pub struct Statistics {
     pub decoded: u64,
     /// Blocks that were dropped because their bytes were written.
     pub invalidated: u64,
-    /// Exceptions by name.
-    pub exceptions: BTreeMap<&'static str, u64>,
+    /// Exceptions by the number of their kind.
+    #[serde(serialize_with = "exceptions_by_name")]
+    pub exceptions: ExceptionCounts,
     /// Pairs of pages that the page walker put into the TLB.
     pub walks: u64,
     /// Accesses that went to a device.
@@ -63,6 +65,9 @@ pub struct Statistics {
 
 /// Calls by the number of the stub.
 pub type StubCalls = [u64; Stub::COUNT];
+
+/// Exceptions by the number of their kind.
+pub type ExceptionCounts = [u64; Exception::NAMES.len()];
 
 /// What was done with a sensitive instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -114,6 +119,11 @@ impl Statistics {
         self.stub_calls.iter().sum()
     }
 
+    /// The exceptions that there were, by name.
+    pub fn named_exceptions(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Exception::NAMES.into_iter().zip(self.exceptions).filter(|(_, count)| *count > 0)
+    }
+
     /// Times that generated code came back to the run loop, for all reasons.
     pub fn all_exits(&self) -> u64 {
         self.exits.values().sum()
@@ -157,9 +167,11 @@ impl Statistics {
         add_maps(&mut self.plans, plans);
         add_maps(&mut self.sites, sites);
         add_maps(&mut self.exits, exits);
-        add_maps(&mut self.exceptions, exceptions);
         for (sum, calls) in self.stub_calls.iter_mut().zip(stub_calls) {
             *sum += calls;
+        }
+        for (sum, count) in self.exceptions.iter_mut().zip(exceptions) {
+            *sum += count;
         }
     }
 }
@@ -186,4 +198,9 @@ fn as_list<K: Serialize, S: Serializer>(counts: &BTreeMap<K, u64>, serializer: S
 
 fn by_name<S: Serializer>(calls: &StubCalls, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(Stub::ALL.iter().zip(calls).map(|(stub, count)| (stub.name(), count)))
+}
+
+fn exceptions_by_name<S: Serializer>(counts: &ExceptionCounts, serializer: S) -> Result<S::Ok, S::Error> {
+    let named = Exception::NAMES.iter().zip(counts);
+    serializer.collect_map(named.filter(|(_, count)| **count > 0))
 }

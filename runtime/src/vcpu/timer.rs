@@ -55,7 +55,11 @@ impl Vcpu {
 
     /// The Count register.
     pub(super) fn count(&self) -> u32 {
-        (self.ticks() as u32).wrapping_add(self.count_offset)
+        self.count_at(self.ticks())
+    }
+
+    fn count_at(&self, tick: u64) -> u32 {
+        (tick as u32).wrapping_add(self.count_offset)
     }
 
     /// Sets the Count register.
@@ -81,9 +85,14 @@ impl Vcpu {
         self.set_compare(self.count().wrapping_add(steps));
     }
 
-    /// The Count register, for the guest.
+    /// The Count register, for the guest. One that has seen it pass Compare may look for the interrupt in Cause next, which
+    /// by the host's clock is not looked at for that.
     pub(super) fn read_count(&mut self) -> u32 {
-        self.count_read = self.count();
+        let now = self.ticks();
+        if self.machine.clock == Clock::Host {
+            self.check_timer_at(now);
+        }
+        self.count_read = self.count_at(now);
         self.count_read
     }
 
@@ -95,7 +104,7 @@ impl Vcpu {
     /// to come round. The clock is looked at once, for the host may also stand still in here.
     fn set_deadline(&mut self, is_new: bool) {
         let now = self.ticks();
-        let count = (now as u32).wrapping_add(self.count_offset);
+        let count = self.count_at(now);
         let compare = self.cpu.cp0(Cp0::Compare) as u32;
         let is_ahead_of = |count: u32| (compare.wrapping_sub(count) as i32) > 0;
         let late = is_new && self.machine.clock == Clock::Host;
@@ -121,8 +130,14 @@ impl Vcpu {
 
     /// Raises the timer's interrupt if its time has come, and sets the next deadline.
     pub(super) fn check_timer(&mut self) {
+        if self.deadline.is_some() {
+            self.check_timer_at(self.ticks());
+        }
+    }
+
+    fn check_timer_at(&mut self, now: u64) {
         let Some(deadline) = self.deadline else { return };
-        if self.ticks() >= deadline {
+        if now >= deadline {
             let cause = self.cpu.cp0(Cp0::Cause) | (Cause::TI | Cause::IP7).bits();
             self.cpu.set_cp0(Cp0::Cause, cause as i32 as u64);
             self.deadline = Some(deadline + (1 << 32));

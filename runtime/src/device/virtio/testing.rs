@@ -13,6 +13,8 @@ use crate::memory::{Dma, Ram};
 pub const RAM: u64 = 1 << 20;
 /// Where buffers can be put: everything below is for rings.
 pub const BUFFERS: u64 = 0x1_0000;
+/// `VIRTQ_DESC_F_INDIRECT` (virtio 1.2, section 2.7.5): the descriptor refers to a table.
+const INDIRECT: u16 = 1 << 2;
 
 /// RAM for a driver and a device.
 pub fn memory() -> Dma {
@@ -73,16 +75,34 @@ impl Driver {
     /// Makes a request of `parts` available; gives its first descriptor.
     pub fn offer(&mut self, parts: &[Part]) -> u16 {
         let head = self.next_descriptor;
-        for (number, part) in parts.iter().enumerate() {
-            let index = self.next_descriptor;
-            self.next_descriptor = (index + 1) % self.layout.size;
-            let more = u16::from(number + 1 < parts.len());
-            let flags = more | u16::from(part.writable) << 1;
-            let next = self.next_descriptor;
-            self.describe(self.layout.descriptors, index, part.address, part.length, flags, next);
-        }
+        let size = self.layout.size;
+        self.next_descriptor = self.describe_chain(self.layout.descriptors, head, size, parts);
         self.publish(head);
         head
+    }
+
+    /// The same with a table of its own, at `table`.
+    pub fn offer_indirectly(&mut self, table: u64, parts: &[Part]) {
+        let size = parts.len() as u16;
+        self.describe_chain(table, 0, size.max(1), parts);
+        let head = self.next_descriptor;
+        self.next_descriptor = (head + 1) % self.layout.size;
+        self.describe(self.layout.descriptors, head, table, 16 * u32::from(size), INDIRECT, 0);
+        self.publish(head);
+    }
+
+    /// Writes descriptors for `parts` to the table at `table`, which has `size` of them, from `first` on; gives the one
+    /// behind the last.
+    fn describe_chain(&self, table: u64, first: u16, size: u16, parts: &[Part]) -> u16 {
+        let mut index = first;
+        for (number, part) in parts.iter().enumerate() {
+            let next = (index + 1) % size;
+            let more = u16::from(number + 1 < parts.len());
+            let flags = more | u16::from(part.writable) << 1;
+            self.describe(table, index, part.address, part.length, flags, next);
+            index = next;
+        }
+        index
     }
 
     /// Puts a descriptor's number into the available ring.
@@ -91,6 +111,11 @@ impl Driver {
         self.dma.store_u16(Pa(self.layout.available + 4 + 2 * slot), head).unwrap();
         self.available = self.available.wrapping_add(1);
         self.dma.store_u16(Pa(self.layout.available + 2), self.available).unwrap();
+    }
+
+    /// How many requests the device has not given back, as far as [`Driver::reclaim`] has looked.
+    pub fn in_flight(&self) -> u16 {
+        self.available.wrapping_sub(self.used)
     }
 
     /// The next request that the device gave back: its first descriptor, and how much was written.

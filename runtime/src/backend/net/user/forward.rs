@@ -74,6 +74,7 @@ impl Listener {
             Socket::Udp(socket) => events.remove(socket),
         };
         self.clients.clear();
+        self.next_port = FIRST_PORT;
     }
 
     /// Where in the guest it leads.
@@ -109,13 +110,19 @@ impl Listener {
     /// Sends an answer of the guest to the client that it is for; says whether there is one.
     pub fn answer(&self, ends: Ends, payload: &[u8]) -> bool {
         let Socket::Udp(socket) = &self.socket else { return false };
-        let client = self.clients.iter().find(|client| client.port == ends.peer.port());
-        let client = client.filter(|_| ends.guest == self.guest() && *ends.peer.ip() == GATEWAY);
+        let client = self.client(ends);
         if let Some(client) = client {
             // What the host does not take is lost, as datagrams may be.
-            let _ = socket.send_to(payload, client.host);
+            let _ = socket.send_to(payload, client);
         }
         client.is_some()
+    }
+
+    /// The client on the host for whom an answer of the guest between `ends` is.
+    pub fn client(&self, ends: Ends) -> Option<SocketAddrV4> {
+        let client = self.clients.iter().find(|client| client.port == ends.peer.port());
+        let client = client.filter(|_| ends.guest == self.guest() && *ends.peer.ip() == GATEWAY);
+        client.map(|client| client.host)
     }
 
     /// The port of the gateway for the client at `host`.
@@ -148,10 +155,27 @@ mod tests {
 
     use super::*;
 
+    fn listener() -> Listener {
+        let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        Listener::open(&Forward { protocol: Protocol::Udp, host, guest: 7 }).unwrap()
+    }
+
+    #[test]
+    fn a_card_that_is_reset_over_and_over_uses_up_no_ports() {
+        let mut listener = listener();
+        let events = Events::new().unwrap();
+        for _ in 0..100 {
+            listener.wait(&events, 0);
+            for number in 1..=MOST_CLIENTS as u16 {
+                assert!(listener.port_of(SocketAddrV4::new(Ipv4Addr::LOCALHOST, number)) >= FIRST_PORT);
+            }
+            listener.forget(&events);
+        }
+    }
+
     #[test]
     fn clients_are_bounded_and_told_apart() {
-        let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        let mut listener = Listener::open(&Forward { protocol: Protocol::Udp, host, guest: 7 }).unwrap();
+        let mut listener = listener();
         let client = |number| SocketAddrV4::new(Ipv4Addr::LOCALHOST, number);
         let first = listener.port_of(client(1));
         for number in 2..=256 {

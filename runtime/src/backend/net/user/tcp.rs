@@ -62,8 +62,7 @@ impl Flows {
     /// The guest wants to connect: begins the host's connection to `target`. The guest is answered when
     /// that is there, or refused if it fails.
     pub fn open(&mut self, sockets: &mut SocketSet<'static>, token: u64, ends: Ends, target: SocketAddrV4) {
-        let known = self.flows.values().any(|flow| flow.ends == ends);
-        if known || self.flows.len() >= MOST_FLOWS {
+        if self.is_known(ends) || self.flows.len() >= MOST_FLOWS {
             return;
         }
         let mut socket = socket();
@@ -90,13 +89,28 @@ impl Flows {
         if self.flows.len() >= MOST_FLOWS || host.set_nonblocking(true).is_err() {
             return;
         }
-        let ends = Ends { guest, peer: SocketAddrV4::new(gateway, self.next_port) };
-        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+        let ends = self.free_ends(guest, gateway);
         let mut socket = socket();
         let remote = (*guest.ip(), guest.port());
         if socket.connect(context, remote, (gateway, ends.peer.port())).is_ok() {
             self.insert(sockets, token, ends, socket, host, false);
         }
+    }
+
+    /// The ends of a new connection from the gateway to `guest`, which no other has.
+    fn free_ends(&mut self, guest: SocketAddrV4, gateway: Ipv4Addr) -> Ends {
+        loop {
+            let ends = Ends { guest, peer: SocketAddrV4::new(gateway, self.next_port) };
+            self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+            // There are more ports than connections.
+            if !self.is_known(ends) {
+                return ends;
+            }
+        }
+    }
+
+    fn is_known(&self, ends: Ends) -> bool {
+        self.flows.values().any(|flow| flow.ends == ends)
     }
 
     fn insert(
@@ -273,5 +287,26 @@ fn begin_connection(target: SocketAddrV4) -> io::Result<TcpStream> {
         // A failure that comes at once is found again when the connection is looked at.
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_port_of_the_gateway_is_used_again_only_when_it_is_free() {
+        let mut flows = Flows::new(Arc::new(Events::new().unwrap()));
+        let (guest, gateway) =
+            (SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 15), 22), Ipv4Addr::new(10, 0, 2, 2));
+        let ends = flows.free_ends(guest, gateway);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let host = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        flows.insert(&mut SocketSet::new(Vec::new()), 1, ends, socket(), host, false);
+        assert!((0..=u16::MAX).all(|_| flows.free_ends(guest, gateway) != ends));
+        flows.flows.clear();
+        assert!((0..=u16::MAX).any(|_| flows.free_ends(guest, gateway) == ends));
     }
 }

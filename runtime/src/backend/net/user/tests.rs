@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use smoltcp::iface::SocketHandle;
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 
 use super::*;
@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The guest's end of the cable.
 #[derive(Default)]
 pub struct Cable {
+    offloads: Offloads,
     pub sent: Vec<Vec<u8>>,
     pub received: VecDeque<Vec<u8>>,
 }
@@ -55,6 +56,9 @@ impl Device for Cable {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = 1514;
+        if self.offloads.checksum {
+            capabilities.checksum.tcp = Checksum::Tx;
+        }
         capabilities
     }
 }
@@ -70,11 +74,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(options: &Options) -> Self {
+        Self::with_offloads(options, Offloads::default())
+    }
+
+    /// One whose guest takes frames with `offloads`.
+    pub fn with_offloads(options: &Options, offloads: Offloads) -> Self {
         let mut user = User::new(options).unwrap();
         let events = Arc::new(Events::new().unwrap());
         let mac = Mac::of_card("test", 0);
-        user.start(mac, Offloads::default(), &events);
-        let mut cable = Cable::default();
+        user.start(mac, offloads, &events);
+        let mut cable = Cable { offloads, ..Cable::default() };
         let config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         let mut interface = Interface::new(config, &mut cable, StackInstant::ZERO);
         interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(GUEST.into(), 24)).unwrap());
@@ -96,12 +105,31 @@ impl Bench {
         self.interface.poll(now, &mut self.cable, &mut self.sockets);
     }
 
-    /// The network does its part.
+    /// Time passes for guest and network, and nobody has to wait for it.
+    pub fn pass(&mut self, time: Duration) {
+        self.user.started -= time;
+    }
+
+    /// The network does its part, and the guest takes what there is for it.
     pub fn serve(&mut self, patience: Duration) {
-        let ready = self.events.wait(Some(patience));
-        self.user.serve(&ready, true);
-        while let Some(frame) = self.user.peek() {
-            assert!(frame.bytes.len() <= 1514 && frame.segment.is_none());
+        self.serve_network(patience, true);
+        self.take(usize::MAX);
+    }
+
+    /// The network does its part; the guest has `drained` what it was given, or has not.
+    pub fn serve_network(&mut self, patience: Duration, drained: bool) {
+        let own = self.user.patience().unwrap_or(patience);
+        let ready = self.events.wait(Some(patience.min(own)));
+        self.user.serve(&ready, drained);
+    }
+
+    /// The guest takes as many frames at most.
+    pub fn take(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(frame) = self.user.peek() else { break };
+            let offloads = self.cable.offloads;
+            assert!(frame.bytes.len() <= 1514 || frame.segment.is_some() && offloads.tcp4);
+            assert!(frame.checksum.is_none() || offloads.checksum);
             self.cable.received.push_back(frame.bytes.clone());
             self.user.advance();
         }
@@ -118,6 +146,19 @@ impl Bench {
     fn socket(&mut self) -> SocketHandle {
         let buffer = || SocketBuffer::new(vec![0; 65_535]);
         self.sockets.add(Socket::new(buffer(), buffer()))
+    }
+
+    /// The card is reset, as by a driver that begins anew.
+    pub fn restart(&mut self) {
+        self.user.stop();
+        self.user.start(Mac::of_card("test", 0), self.cable.offloads, &self.events);
+    }
+
+    /// A socket that waits for a connection to `port`.
+    pub fn listen(&mut self, port: u16) -> SocketHandle {
+        let handle = self.socket();
+        self.tcp(handle).listen(port).unwrap();
+        handle
     }
 
     pub fn connect(&mut self, target: (Ipv4Addr, u16), port: u16) -> SocketHandle {
@@ -230,8 +271,7 @@ fn a_forwarded_port_leads_to_the_guest() {
     let forward = Forward { protocol: Protocol::Tcp, host, guest: 22 };
     let options = Options { forwards: vec![forward], resolver: None };
     let mut bench = Bench::new(&options);
-    let handle = bench.socket();
-    bench.tcp(handle).listen(22).unwrap();
+    let handle = bench.listen(22);
     let client = std::thread::spawn(move || {
         let mut stream = TcpStream::connect(host).unwrap();
         let mut bytes = [0; 5];
