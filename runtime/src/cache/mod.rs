@@ -211,7 +211,7 @@ impl Cache {
             return false;
         }
         if let Some(translation) = entry.translation.take() {
-            self.detach(translation);
+            self.detach(&translation);
         }
         true
     }
@@ -331,13 +331,13 @@ impl Cache {
     /// Drops one block: whoever comes to it by a link or a jump cache goes to the run loop instead.
     fn remove(&mut self, key: &Key) {
         if let Some(Entry { translation: Some(translation), .. }) = self.blocks.remove(key) {
-            self.detach(translation);
+            self.detach(&translation);
         }
     }
 
     /// Sends whoever comes to the code of `translation` elsewhere. The code stays, for vCPUs may be in it: its own
     /// links are undone as well, because nobody will do so when the blocks that they lead to are dropped.
-    fn detach(&mut self, translation: Translation) {
+    fn detach(&mut self, translation: &Translation) {
         self.arena.overwrite_entry(translation.placement.offset, translation.stale);
         for site in translation.incoming.iter().filter_map(|link| self.links.get(link)) {
             self.arena.redirect(site.displacement, site.stub);
