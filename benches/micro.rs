@@ -20,7 +20,7 @@ use runtime::vcpu::Engine;
 use translator::addr::{Pa, Va};
 use translator::asm::{self, Cpu, Options};
 use translator::block::{Block, Key};
-use translator::emit::emit;
+use translator::emit::{Pins, emit};
 use translator::float::{self, Fcsr, Format};
 use translator::ir;
 use translator::mode::Mode;
@@ -75,7 +75,7 @@ fn decode(bencher: Bencher<'_, '_>) {
 fn translate(bencher: Bencher<'_, '_>) {
     let words = words();
     let block = decode_block(&words);
-    bencher.counter(ItemsCount::new(words.len())).bench(|| emit(&block, &ir::build(&block)));
+    bencher.counter(ItemsCount::new(words.len())).bench(|| emit(&block, &ir::build(&block), &Pins::COMPILED));
 }
 
 /// Runs `source` for ever in portions of a million instructions of warm code.

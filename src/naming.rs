@@ -6,6 +6,7 @@ use runtime::load::symbols::Symbols;
 use runtime::program::Image;
 use translator::addr::Va;
 use translator::block::Block;
+use translator::emit::Pins;
 use translator::isa::text::Names;
 use translator::listing::{Context, Facts, Listing};
 use translator::mode::Mode;
@@ -16,6 +17,8 @@ pub struct Naming {
     /// Names for addresses.
     pub symbols: Symbols,
     registers: Names,
+    /// Those that its translations keep in host registers.
+    pins: Pins,
     /// Whether `symbols` name what runs in user mode, too.
     names_users: bool,
     /// What says what its hypercalls are.
@@ -25,7 +28,7 @@ pub struct Naming {
 impl Naming {
     /// The names of a machine's kernel; nobody knows those of what it runs.
     pub fn of_kernel(symbols: Symbols) -> Self {
-        Self { symbols, registers: Names::N64, names_users: false, program: None }
+        Self { symbols, registers: Names::N64, pins: Pins::COMPILED, names_users: false, program: None }
     }
 
     /// The names of an ELF file.
@@ -36,7 +39,7 @@ impl Naming {
     /// The names of a program: registers as MARS calls them.
     pub fn of_program(image: &Arc<Image>) -> Self {
         let (symbols, program) = (image.symbols(), Some(Arc::clone(image)));
-        Self { symbols, registers: Names::O32, names_users: true, program }
+        Self { symbols, registers: Names::O32, pins: image.pins(), names_users: true, program }
     }
 
     /// The same with the names of `symbols`, if there are any.
@@ -57,7 +60,8 @@ impl Naming {
     pub fn listing(&self, block: &Block, facts: Option<Facts>) -> Listing {
         let symbol = |va, mode| self.place(va, mode);
         let request = |code| Some(self.program.as_ref()?.para(code)?.to_string());
-        let context = Context { hypercall: &request, ..Context::new(self.registers, &symbol) };
+        let context =
+            Context { pins: self.pins, hypercall: &request, ..Context::new(self.registers, &symbol) };
         Listing::new(block, facts, context)
     }
 }

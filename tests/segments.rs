@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use runtime::bus::Bus;
 use runtime::device::Window;
-use runtime::machine::{Clock, Control, Exceptions, Machine};
+use runtime::machine::{Clock, Control, Exceptions, Guest, Machine};
 use runtime::memory::Ram;
 use runtime::vcpu::{Engine, Outcome, Vcpu};
 use translator::addr::{PAGE_SIZE, Pa};
@@ -62,14 +62,14 @@ fn code_in_several_segments_sees_where_it_runs() {
         let ram = Arc::new(Ram::new(&[Window { base: Pa(0), size: PAGE_SIZE }]).unwrap());
         ram.write(Pa(0), &program.segments[0].bytes).unwrap();
         let (bus, control) = (Bus::new(), Control::new(1));
-        let machine = Machine::with_exceptions(
+        let machine = Machine::for_guest(
             &PROGRAM_MIPS64R2,
             Mode::default(),
             ram,
             bus,
             control,
             Clock::Host,
-            Exceptions::Host,
+            Guest { exceptions: Exceptions::Host, ..Guest::KERNEL },
         );
         let mut vcpu = Vcpu::new(Arc::new(machine.unwrap()), 0);
         vcpu.set_cp0(Cp0::Status, Status::KX.bits());

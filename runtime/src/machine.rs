@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use translator::addr::Pa;
 use translator::cp0::IP_SHIFT;
 use translator::cpu::alarm;
+use translator::emit::Pins;
 use translator::mode::Mode;
 use translator::model::Model;
 
@@ -34,6 +35,20 @@ pub enum Clock {
     Host,
     /// The number of guest instructions that ran: repeatable.
     Instructions,
+}
+
+/// What the guest is like, for a machine that is to run it well.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// Who answers its exceptions.
+    pub exceptions: Exceptions,
+    /// Which of its registers live in host registers.
+    pub pins: Pins,
+}
+
+impl Guest {
+    /// A kernel with its programs, which compilers made.
+    pub const KERNEL: Guest = Guest { exceptions: Exceptions::Guest, pins: Pins::COMPILED };
 }
 
 /// Who answers the guest's exceptions.
@@ -258,6 +273,8 @@ pub struct Machine {
     pub trace: Option<Trace>,
     /// Who answers exceptions.
     pub exceptions: Exceptions,
+    /// The guest registers that live in host registers.
+    pub pins: Pins,
     /// Wakes vCPUs when their timers are due, by the host's clock.
     pub alarm_clock: Option<AlarmClock>,
     /// Stands still while the machine does.
@@ -280,28 +297,29 @@ impl Machine {
         control: Arc<Control>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        Self::with_exceptions(model, fixed_mode, ram, bus, control, clock, Exceptions::Guest).map(Arc::new)
+        Self::for_guest(model, fixed_mode, ram, bus, control, clock, Guest::KERNEL).map(Arc::new)
     }
 
-    /// As [`Machine::new`], with the choice of who answers exceptions.
+    /// As [`Machine::new`], for a guest that need not be a kernel.
     ///
     /// # Errors
     /// As [`Machine::new`].
-    pub fn with_exceptions(
+    pub fn for_guest(
         model: &'static Model,
         fixed_mode: Mode,
         ram: Arc<Ram>,
         bus: Bus,
         control: Arc<Control>,
         clock: Clock,
-        exceptions: Exceptions,
+        guest: Guest,
     ) -> std::io::Result<Self> {
         // The clock of instructions is looked at by the run loop alone.
         let alarm_clock = match clock {
             Clock::Host => Some(AlarmClock::new(Arc::clone(&control))?),
             Clock::Instructions => None,
         };
-        let mut cache = Cache::new()?;
+        let Guest { exceptions, pins } = guest;
+        let mut cache = Cache::new(&pins)?;
         if fixed_mode.contains(Mode::PROFILED) {
             cache.keep_history();
         }
@@ -313,6 +331,7 @@ impl Machine {
             ram,
             bus,
             exceptions,
+            pins,
             alarm_clock,
             control,
             cache: Mutex::new(cache),

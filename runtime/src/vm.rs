@@ -37,7 +37,7 @@ use crate::drive::{self, Schedule};
 use crate::load::kernel::{Boot, Request, load};
 use crate::load::symbols::Symbols;
 use crate::load::{LoadError, RamWriter, WriteError};
-use crate::machine::{Clock, Control, Ending, Exceptions, Machine, NANOSECONDS_PER_TICK};
+use crate::machine::{Clock, Control, Ending, Guest, Machine, NANOSECONDS_PER_TICK};
 use crate::memory::{Dma, Ram, RamError};
 use crate::observe::{Observer, Watching};
 use crate::pause::{Hold, Member, Pausable};
@@ -310,11 +310,9 @@ impl Assembly {
         mode.set(Mode::COUNTED, config.watching.counted || sliced);
         let trace = config.watching.trace(&symbols, Names::N64);
         let clock = if sliced { Clock::Instructions } else { Clock::Host };
-        let exceptions = Exceptions::Guest;
         let virtio = virtio.into_iter().map(|transport| transport as Arc<dyn DeviceState>);
         let devices = virtio.chain(board.states()).collect();
-        let machine =
-            Machine::with_exceptions(config.model, mode, ram, board.bus, control, clock, exceptions);
+        let machine = Machine::for_guest(config.model, mode, ram, board.bus, control, clock, Guest::KERNEL);
         let machine = Arc::new(machine.map_err(VmError::Thread)?.traced(trace));
         let notice: Weak<Machine> = Arc::downgrade(&machine);
         dma.connect(notice);

@@ -6,7 +6,7 @@ use std::thread;
 
 use runtime::bus::Bus;
 use runtime::device::Window;
-use runtime::machine::{Clock, Control, Exceptions, Machine};
+use runtime::machine::{Clock, Control, Exceptions, Guest, Machine};
 use runtime::memory::Ram;
 use runtime::vcpu::{Engine, Outcome, Vcpu};
 use translator::addr::Pa;
@@ -49,8 +49,8 @@ impl Litmus {
             Schedule::Turns(_) => (Mode::FLAT | Mode::COUNTED, Clock::Instructions),
         };
         let (bus, control) = (Bus::new(), Control::new(vcpus));
-        let machine =
-            Machine::with_exceptions(&PROGRAM_MIPS64R2, mode, ram, bus, control, clock, Exceptions::Host);
+        let guest = Guest { exceptions: Exceptions::Host, ..Guest::KERNEL };
+        let machine = Machine::for_guest(&PROGRAM_MIPS64R2, mode, ram, bus, control, clock, guest);
         let machine = Arc::new(machine.unwrap());
         let vcpu = |number| {
             let mut vcpu = Vcpu::new(Arc::clone(&machine), number);

@@ -8,7 +8,7 @@ use memmap2::MmapMut;
 use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 use rustix::mm::{mmap_anonymous, mprotect, mremap_fixed};
 use translator::code::{Code, Routine};
-use translator::emit::{Routines, routines};
+use translator::emit::{Pins, Routines, routines};
 
 /// The number of regions: when all are full, the oldest is emptied.
 pub const REGIONS: usize = 16;
@@ -40,12 +40,12 @@ pub struct Placement {
 }
 
 impl Arena {
-    /// Maps an arena with the shared routines in place.
+    /// Maps an arena with the shared routines for code with `pins` in place.
     ///
     /// # Errors
     /// Fails if the host gives no memory, or none that can be executed.
-    pub fn new() -> std::io::Result<Self> {
-        let mut arena = Self { views: views()?, routines: routines(), region: 0, next: ROUTINE_BYTES };
+    pub fn new(pins: &Pins) -> std::io::Result<Self> {
+        let mut arena = Self { views: views()?, routines: routines(pins), region: 0, next: ROUTINE_BYTES };
         assert!(arena.routines.bytes.len() <= ROUTINE_BYTES, "the shared routines fit their place");
         let bytes = std::mem::take(&mut arena.routines.bytes);
         arena.views[..bytes.len()].copy_from_slice(&bytes);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_executed_and_no_page_is_both_in_memory_that_perf_looks_up() {
-        let mut arena = Arena::new().unwrap();
+        let mut arena = Arena::new(&Pins::COMPILED).unwrap();
         arena.views[ROUTINE_BYTES] = 0xc3;
         assert_eq!(arena.bytes(ROUTINE_BYTES, 1), [0xc3]);
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use translator::addr::{Pa, Va};
 use translator::block::{Block, Key};
 use translator::code::Code;
+use translator::emit::Pins;
 use translator::nature::{Change, Nature, Site, Sites};
 
 pub use arena::Arena;
@@ -90,15 +91,15 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// An empty cache for code with `pins`.
     ///
     /// # Errors
     /// Fails if the host gives no executable memory.
-    pub fn new() -> std::io::Result<Self> {
+    pub fn new(pins: &Pins) -> std::io::Result<Self> {
         Ok(Self {
             blocks: HashMap::new(),
             pages: HashMap::new(),
-            arena: Arena::new()?,
+            arena: Arena::new(pins)?,
             regions: vec![Vec::new(); arena::REGIONS],
             links: HashMap::new(),
             invalidations: 0,
@@ -392,10 +393,10 @@ mod tests {
 
     #[test]
     fn two_vcpus_that_translate_one_block_get_one_translation() {
-        let mut cache = Cache::new().unwrap();
+        let mut cache = Cache::new(&Pins::COMPILED).unwrap();
         let [first, second] = [block(), block()].map(|block| cache.insert(block));
         assert!(Arc::ptr_eq(&first, &second));
-        let code = emit(&first, &ir::build(&first));
+        let code = emit(&first, &ir::build(&first), &Pins::COMPILED);
         assert_eq!(code.links.len(), 1);
         let entries = [&first, &second].map(|block| cache.place(block, &Sites::default(), &code));
         assert!(matches!(entries[0], Placing::At(_)));
@@ -408,8 +409,8 @@ mod tests {
 
     #[test]
     fn a_region_that_others_have_filled_meanwhile_is_no_room() {
-        let mut cache = Cache::new().unwrap();
-        let mut code = emit(&block(), &ir::build(&block()));
+        let mut cache = Cache::new(&Pins::COMPILED).unwrap();
+        let mut code = emit(&block(), &ir::build(&block()), &Pins::COMPILED);
         code.bytes.resize(arena::REGION_BYTES / 4, 0);
         let place = |cache: &mut Cache, number: u64| {
             let block = cache.insert(block_at(number * 0x1000));

@@ -153,7 +153,7 @@ fn rtc() {
 fn uart() {
     run(|numbers| {
         let (uart, input) = Uart::new(0, line(), Box::new(std::io::sink()));
-        touch(&*uart, 0x100, numbers, |numbers| match numbers.below(4) {
+        touch(&*uart, 0x100, numbers, |numbers| match numbers.below(16) {
             0 => survive_a_move(&*uart, numbers),
             _ => {
                 // What there is no room for is the host's to keep.

@@ -19,7 +19,7 @@ use super::image::{Image, Options, Piece};
 use super::vm::ProgramError;
 use crate::bus::Bus;
 use crate::device::Window;
-use crate::machine::{Clock, Control, Exceptions, Machine};
+use crate::machine::{Clock, Control, Exceptions, Guest, Machine};
 use crate::memory::Ram;
 use crate::observe::Watching;
 use crate::vcpu::Vcpu;
@@ -81,7 +81,8 @@ pub fn build(image: &Image, watching: &Watching) -> Result<(Arc<Machine>, Vcpu),
     let model = model(image.options.cpu);
     let (bus, control) = (Bus::new(), Control::new(1));
     let clock = Clock::Instructions;
-    let machine = Machine::with_exceptions(model, mode, ram, bus, control, clock, exceptions);
+    let guest = Guest { exceptions, pins: image.pins() };
+    let machine = Machine::for_guest(model, mode, ram, bus, control, clock, guest);
     let trace = watching.trace(&image.symbols(), Names::O32);
     let machine = Arc::new(machine.map_err(ProgramError::Host)?.traced(trace));
     let mut vcpu = Vcpu::new(Arc::clone(&machine), 0);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use translator::addr::Va;
 use translator::asm::layout::{EXCEPTION_VECTOR, GLOBAL_POINTER, STACK_POINTER, TEXT};
 use translator::asm::{Compat, Cpu, Endian, Para, Place, Program, Segment};
+use translator::emit::Pins;
 use translator::isa::decode;
 use translator::isa::text::{Names, hypercall_code, print_word};
 
@@ -90,6 +91,23 @@ pub struct Image {
 }
 
 impl Image {
+    /// The registers that generated code keeps in host registers: of a program that was written by hand, as assembly mostly
+    /// is, those that it uses most.
+    pub fn pins(&self) -> Pins {
+        let code = self.pieces.iter().filter(|piece| piece.is_code).max_by_key(|piece| piece.bytes.len());
+        code.map_or(Pins::COMPILED, |piece| Pins::of_code(piece.address, &self.words(piece)))
+    }
+
+    /// The instructions of `piece`.
+    fn words(&self, piece: &Piece) -> Vec<u32> {
+        let (words, _) = piece.bytes.as_chunks::<4>();
+        let word = match self.options.endian {
+            Endian::Little => u32::from_le_bytes,
+            Endian::Big => u32::from_be_bytes,
+        };
+        words.iter().map(|bytes| word(*bytes)).collect()
+    }
+
     /// An assembled program.
     ///
     /// # Errors

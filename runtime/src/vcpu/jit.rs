@@ -285,7 +285,7 @@ impl Vcpu {
         let begin = Instant::now();
         let sites = self.machine.cache().sites(&key);
         let patched = block.patched(&sites);
-        let code = emit(&patched, &ir::build(&patched));
+        let code = emit(&patched, &ir::build(&patched), &self.machine.pins);
         self.statistics.count_translation(&patched, &code, begin.elapsed());
         loop {
             let placing = self.machine.cache().place(&block, &sites, &code);

@@ -472,6 +472,8 @@ impl Asm {
         xorps(a: Xmm, b: Xmm) [xorps Rx(a), Rx(b)]
         /// 32-bit rotation right by a constant, which changes no flags.
         rotate32_into(to: Reg, from: Reg, amount: i8) [rorx Rd(to), Rd(from), amount]
+        /// Sets `to` to `from`, all of it, rotated right by a constant, which changes no flags.
+        rotate_into(to: Reg, from: Reg, amount: i8) [rorx Rq(to), Rq(from), amount]
         /// 32-bit shift left by a constant.
         shl32_imm(a: Reg, amount: i8) [shl Rd(a), amount]
         /// 32-bit logical shift right by a constant.

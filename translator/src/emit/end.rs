@@ -347,7 +347,7 @@ mod tests {
     use crate::addr::{Pa, Va};
     use crate::block::{Block, Key};
     use crate::code::Routine;
-    use crate::emit::emit;
+    use crate::emit::{Pins, emit};
     use crate::ir;
     use crate::mode::Mode;
     use crate::model::MIPS64R2;
@@ -367,7 +367,10 @@ mod tests {
         let key = Key::new(va, Pa(0x1000), mode);
         let word = |index: usize| words.get(index).copied().unwrap_or(NOP);
         let block = Block::decode(key, va, &MIPS64R2, word, None);
-        emit(&block, &ir::build(&block)).calls.iter().any(|(_, routine)| *routine == Routine::Polled)
+        emit(&block, &ir::build(&block), &Pins::COMPILED)
+            .calls
+            .iter()
+            .any(|(_, routine)| *routine == Routine::Polled)
     }
 
     #[test]

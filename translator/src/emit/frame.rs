@@ -1,5 +1,5 @@
-//! Where guest state is while generated code runs: which guest registers have a host register, and
-//! the offsets of everything else from the register that points to [`Cpu`], with their names.
+//! Where guest state is while generated code runs, but for the guest registers that have a host register: the offsets
+//! of everything else from the register that points to [`Cpu`], with their names.
 
 use std::mem::{offset_of, size_of};
 
@@ -15,30 +15,6 @@ use crate::stub::Stub;
 pub const CPU: Reg = reg::RBP;
 /// Points to the soft TLB of the current view.
 pub const SOFT_TLB: Reg = reg::R15;
-
-/// Guest registers that live in host registers in every block, so that blocks chain without glue.
-/// The choice follows how often compilers name them: in Debian's kernel and libc these ten are three
-/// quarters of all operands. The first four survive calls by the host's convention.
-pub const PINS: [(u8, Reg); 10] = [
-    (2, reg::RBX),
-    (29, reg::R12),
-    (16, reg::R13),
-    (28, reg::R14),
-    (4, reg::RDI),
-    (5, reg::RSI),
-    (3, reg::R8),
-    (6, reg::R9),
-    (17, reg::R10),
-    (25, reg::R11),
-];
-
-/// The pins that a host call may change.
-pub const CALLER_SAVED: &[(u8, Reg)] = PINS.split_at(4).1;
-
-/// The host register of guest register `r`.
-pub fn pin(r: u8) -> Option<Reg> {
-    PINS.iter().find(|(guest, _)| *guest == r).map(|(_, host)| *host)
-}
 
 const fn biased(offset: usize) -> i32 {
     offset as i32 - CPU_BIAS

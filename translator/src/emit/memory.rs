@@ -3,7 +3,7 @@
 //! The tag comparison covers the whole 64-bit address but the page offset, of which it keeps the bits
 //! below the access's size: so a misaligned, foreign or hostile address never equals a tag.
 
-use super::asm::{Alu, Cond, Indexed, Label, Reg, Shift, reg};
+use super::asm::{Alu, Cond, Indexed, Label, Reg, reg};
 use super::frame::{self, CPU, SOFT_TLB};
 use super::value::Operand;
 use super::{Destination, Emitter, Slow};
@@ -48,18 +48,27 @@ impl Emitter<'_> {
 
     /// As [`Emitter::look_up`], for an address that should lie in `window`. The offset in the window is
     /// rotated so that the bits that an aligned address does not have come out on top: one comparison
-    /// finds what lies outside and what is misaligned.
+    /// finds what lies outside and what is misaligned. The load itself does not wait for that.
     fn go_by_window(&mut self, address: Reg, bytes: u64, window: Window, slow: Label) -> Indexed {
         let size_bits = bytes.trailing_zeros() as i8;
-        self.move_constant(window.base().wrapping_neg(), reg::RAX);
-        self.asm.alu(Alu::Add, reg::RAX, address);
-        if size_bits > 0 {
-            self.asm.shift_imm(Shift::RotateRight, true, reg::RAX, size_bits);
+        match i32::try_from(window.base().wrapping_neg() as i64) {
+            Ok(distance) => self.asm.lea(reg::RAX, address, distance),
+            Err(_) => {
+                self.move_constant(window.base().wrapping_neg(), reg::RAX);
+                self.asm.alu(Alu::Add, reg::RAX, address);
+            }
         }
-        self.asm.alu_imm(Alu::Cmp, reg::RAX, window.size() >> size_bits);
+        let checked = match size_bits {
+            0 => reg::RAX,
+            _ => {
+                self.asm.rotate_into(reg::RCX, reg::RAX, size_bits);
+                reg::RCX
+            }
+        };
+        self.asm.alu_imm(Alu::Cmp, checked, window.size() >> size_bits);
         self.asm.jump_if(Cond::AboveEqual, slow);
         self.asm.load(reg::RCX, CPU, frame::RAM_BASE);
-        Indexed { base: reg::RCX, index: reg::RAX, scale: bytes, offset: window.physical() }
+        Indexed { base: reg::RCX, index: reg::RAX, scale: 1, offset: window.physical() }
     }
 
     /// Emits a load and gives the number of the node after it and its write.

@@ -8,6 +8,7 @@ mod float;
 pub mod frame;
 mod linked;
 mod memory;
+mod pins;
 mod routines;
 mod uses;
 mod value;
@@ -24,6 +25,7 @@ use crate::mode::Mode;
 use crate::stub::{GUARDED, Stub};
 use asm::{Asm, Cond, Label, Reg, Xmm, reg};
 use frame::CPU;
+pub use pins::Pins;
 use uses::Uses;
 
 /// Where in its block an instruction is, as generated code tells a stub.
@@ -130,6 +132,7 @@ struct Emitter<'a> {
     asm: Asm,
     ir: &'a Ir,
     block: &'a Block,
+    pins: &'a Pins,
     uses: Uses,
     /// The spill slot of each node that has one.
     spilled: Vec<Option<u8>>,
@@ -144,12 +147,13 @@ struct Emitter<'a> {
     parts: Vec<(usize, Part)>,
 }
 
-/// Translates the nodes of `block` to host code.
-pub fn emit(block: &Block, ir: &Ir) -> Code {
+/// Translates the nodes of `block` to host code for a machine whose blocks and routines all have `pins`.
+pub fn emit(block: &Block, ir: &Ir, pins: &Pins) -> Code {
     let emitter = Emitter {
         asm: Asm::new(),
         ir,
         block,
+        pins,
         uses: Uses::new(ir),
         spilled: vec![None; ir.nodes.len()],
         next_spill: 0,
@@ -300,11 +304,23 @@ impl Emitter<'_> {
         let next = index + 1;
         if let (1, Some(Node::Write(home, source))) = (count, self.ir.nodes.get(next))
             && *source == value
-            && let Some(to) = direct_destination(*home)
+            && let Some(to) = self.direct_destination(*home)
         {
             return (to, next + 1);
         }
         (Destination::Memory(self.spill_slot(value), false), next)
+    }
+
+    /// Where a result can be written without a further computation.
+    fn direct_destination(&self, home: Home) -> Option<Destination> {
+        match home {
+            Home::Gpr(r) => {
+                Some(self.pins.host(r).map_or(Destination::Memory(frame::gpr(r), false), Destination::Pin))
+            }
+            Home::FprLow(r) => Some(Destination::Memory(frame::fpr(r), true)),
+            Home::Condition(_) => None,
+            Home::Special(_) => frame::field(home).map(|offset| Destination::Memory(offset, false)),
+        }
     }
 
     /// Moves the result in `from` to its destination.
@@ -443,18 +459,6 @@ impl Emitter<'_> {
             }
             Slow::Link(index) => self.link_stub(index),
         }
-    }
-}
-
-/// Where a result can be written without a further computation.
-fn direct_destination(home: Home) -> Option<Destination> {
-    match home {
-        Home::Gpr(r) => {
-            Some(frame::pin(r).map_or(Destination::Memory(frame::gpr(r), false), Destination::Pin))
-        }
-        Home::FprLow(r) => Some(Destination::Memory(frame::fpr(r), true)),
-        Home::Condition(_) => None,
-        Home::Special(_) => frame::field(home).map(|offset| Destination::Memory(offset, false)),
     }
 }
 

@@ -6,7 +6,8 @@ use std::mem::offset_of;
 
 use super::asm::{Alu, Asm, Cond, Label, Reg, reg};
 use super::end::emit_jump;
-use super::frame::{self, CALLER_SAVED, CPU, PINS, SOFT_TLB};
+use super::frame::{self, CPU, SOFT_TLB};
+use super::pins::Pins;
 use crate::code::{ExitReason, Routine};
 use crate::cpu::{CPU_BIAS, Shared};
 use crate::stub::{Flow, Stub};
@@ -26,12 +27,12 @@ pub struct Routines {
 /// What the host's convention wants back, in the order in which it is pushed.
 const HOST_SAVED: [Reg; 6] = [reg::RBX, reg::RBP, reg::R12, reg::R13, reg::R14, reg::R15];
 
-/// Emits the shared routines.
-pub fn routines() -> Routines {
+/// Emits the shared routines of a machine with `pins`.
+pub fn routines(pins: &Pins) -> Routines {
     let mut asm = Asm::new();
     let mut offsets = HashMap::new();
     let enter = asm.offset();
-    emit_enter(&mut asm);
+    emit_enter(&mut asm, pins);
     let leave = asm.label();
     let dispatch = asm.label();
     let with_stub = asm.label();
@@ -52,7 +53,7 @@ pub fn routines() -> Routines {
     asm.bind(with_stub);
     asm.mov_imm32(reg::RAX, ExitReason::Leave as i32);
     asm.bind(leave);
-    emit_leave(&mut asm);
+    emit_leave(&mut asm, pins);
     asm.bind(dispatch);
     offsets.insert(Routine::Dispatch, asm.offset());
     let miss = asm.label();
@@ -74,14 +75,14 @@ pub fn routines() -> Routines {
             _ => {}
         }
         offsets.insert(Routine::Stub(*stub), asm.offset());
-        emit_stub(&mut asm, *stub, dispatch, with_stub);
+        emit_stub(&mut asm, pins, *stub, dispatch, with_stub);
     }
     Routines { bytes: asm.finish(), offsets, enter }
 }
 
 /// Saves the host's registers, takes over the guest's, and jumps to the entry. The stack pointer is
 /// then a multiple of 16, so a call from generated code leaves it as the host's convention has it.
-fn emit_enter(asm: &mut Asm) {
+fn emit_enter(asm: &mut Asm, pins: &Pins) {
     for register in HOST_SAVED {
         asm.push(register);
     }
@@ -91,15 +92,15 @@ fn emit_enter(asm: &mut Asm) {
     asm.stmxcsr(CPU, frame::HOST_MXCSR);
     asm.ldmxcsr(CPU, frame::MXCSR);
     asm.load(SOFT_TLB, CPU, frame::SOFT_TLB_ADDRESS);
-    for (guest, host) in PINS {
+    for (guest, host) in pins.iter() {
         asm.load(host, CPU, frame::gpr(guest));
     }
     asm.jump_register(reg::RAX);
 }
 
 /// Gives the guest's registers back to their homes and returns the reason in rax.
-fn emit_leave(asm: &mut Asm) {
-    for (guest, host) in PINS {
+fn emit_leave(asm: &mut Asm, pins: &Pins) {
+    for (guest, host) in pins.iter() {
         asm.store(CPU, frame::gpr(guest), host);
     }
     asm.stmxcsr(CPU, frame::MXCSR);
@@ -123,11 +124,11 @@ fn emit_dispatch(asm: &mut Asm, alarm: Label, miss: Label) {
 /// Calls `stub`, a function `extern "sysv64" fn(*mut Cpu, u64, u64, u32, u32) -> Returned`, with
 /// arguments in rax, rdx and ecx and its own number, and returns its value in rax, or goes where its
 /// [`Flow`] says. A stub may change the mode or the address space, and so the soft TLB.
-fn emit_stub(asm: &mut Asm, stub: Stub, dispatch: Label, leave: Label) {
+fn emit_stub(asm: &mut Asm, pins: &Pins, stub: Stub, dispatch: Label, leave: Label) {
     let touches_flags = matches!(stub, Stub::ReadFloatControl | Stub::WriteFloatControl);
     asm.lea(reg::RSP, reg::RSP, -8);
-    for (guest, host) in CALLER_SAVED {
-        asm.store(CPU, frame::gpr(*guest), *host);
+    for (guest, host) in pins.caller_saved() {
+        asm.store(CPU, frame::gpr(guest), host);
     }
     if touches_flags {
         asm.stmxcsr(CPU, frame::MXCSR);
@@ -136,8 +137,8 @@ fn emit_stub(asm: &mut Asm, stub: Stub, dispatch: Label, leave: Label) {
     asm.lea(reg::RDI, CPU, -CPU_BIAS);
     asm.mov_imm32(reg::R8, stub as i32);
     asm.call_memory(CPU, frame::stub(stub));
-    for (guest, host) in CALLER_SAVED {
-        asm.load(*host, CPU, frame::gpr(*guest));
+    for (guest, host) in pins.caller_saved() {
+        asm.load(host, CPU, frame::gpr(guest));
     }
     if touches_flags {
         asm.ldmxcsr(CPU, frame::MXCSR);

@@ -48,7 +48,7 @@ impl Emitter<'_> {
                 Some(i32::try_from(c as i64).map_or(Operand::Constant(c), Operand::Immediate))
             }
             Node::Read(Home::Gpr(r)) => {
-                Some(frame::pin(r).map_or(Operand::Memory(frame::gpr(r)), Operand::Register))
+                Some(self.pins.host(r).map_or(Operand::Memory(frame::gpr(r)), Operand::Register))
             }
             Node::Read(home) => frame::field(home).map(Operand::Memory),
             Node::Kept => Some(Operand::Memory(frame::KEPT)),
@@ -63,7 +63,7 @@ impl Emitter<'_> {
         }
         let node = self.ir.nodes[value.index()];
         match node {
-            Node::Read(Home::Gpr(r)) => frame::pin(r) == Some(pin),
+            Node::Read(Home::Gpr(r)) => self.pins.host(r) == Some(pin),
             _ => node.is_pure() && node.operands().any(|v| self.reads(v, pin)),
         }
     }
@@ -286,8 +286,13 @@ impl Emitter<'_> {
     fn eval_shift(&mut self, op: Shift, wide: bool, a: Value, b: Value, to: Reg, free: &[Reg]) {
         match self.operand(b) {
             Some(Operand::Immediate(amount)) => {
+                let amount = amount & if wide { 63 } else { 31 };
                 self.eval(a, to, free);
-                self.asm.shift_imm(op, wide, to, (amount & if wide { 63 } else { 31 }) as i8);
+                self.asm.shift_imm(op, wide, to, amount as i8);
+                if op == Shift::Right && amount > 0 {
+                    // The sign is zero, as the upper half is already.
+                    return;
+                }
             }
             _ if op == Shift::RotateRight => self.eval_rotation(wide, a, b, to),
             _ => {
@@ -475,7 +480,7 @@ impl Emitter<'_> {
     /// Writes `value` to guest state.
     pub(super) fn write(&mut self, home: Home, value: Value) {
         match home {
-            Home::Gpr(r) => match frame::pin(r) {
+            Home::Gpr(r) => match self.pins.host(r) {
                 Some(pin) => self.write_pin(pin, value),
                 None => self.write_memory(frame::gpr(r), value),
             },

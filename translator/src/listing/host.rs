@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, target};
 use crate::block::Block;
 use crate::code::{Code, Part, Routine};
-use crate::emit::frame;
+use crate::emit::{Pins, frame};
 use crate::isa::text::Names;
 use crate::stub::Stub;
 
@@ -54,7 +54,7 @@ impl Host {
         let instructions: Vec<Instruction> =
             Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE).into_iter().collect();
         let labels = labels(block, code, &instructions);
-        let mut printer = Printer::new(labels, context.registers);
+        let mut printer = Printer::new(labels, &context);
         let lines = instructions.iter().map(|instruction| {
             let offset = instruction.ip() as usize;
             let raw = &code.bytes[offset..offset + instruction.len()];
@@ -195,10 +195,12 @@ struct Printer {
     formatter: NasmFormatter,
     labels: HashMap<u64, String>,
     registers: Names,
+    pins: Pins,
 }
 
 impl Printer {
-    fn new(labels: HashMap<u64, String>, registers: Names) -> Self {
+    fn new(labels: HashMap<u64, String>, context: &Context<'_>) -> Self {
+        let Context { registers, pins, .. } = *context;
         let resolver = Resolver { labels: labels.clone(), registers };
         let mut formatter = NasmFormatter::with_options(Some(Box::new(resolver)), None);
         let options = formatter.options_mut();
@@ -208,7 +210,7 @@ impl Printer {
         options.set_show_branch_size(false);
         options.set_space_after_operand_separator(true);
         options.set_first_operand_char_index(8);
-        Self { formatter, labels, registers }
+        Self { formatter, labels, registers, pins }
     }
 
     fn label(&self, offset: usize) -> Option<String> {
@@ -216,7 +218,7 @@ impl Printer {
     }
 
     fn print(&mut self, instruction: &Instruction) -> String {
-        let mut line = HostText { text: String::new(), registers: self.registers };
+        let mut line = HostText { text: String::new(), registers: self.registers, pins: self.pins };
         self.formatter.format(instruction, &mut line);
         // The name says whose field it is.
         line.text.replace("cpu+cpu.", "cpu.")
@@ -227,6 +229,7 @@ impl Printer {
 struct HostText {
     text: String,
     registers: Names,
+    pins: Pins,
 }
 
 impl FormatterOutput for HostText {
@@ -250,8 +253,8 @@ impl FormatterOutput for HostText {
             self.text.push_str("cpu");
         } else if is(frame::SOFT_TLB) {
             self.text.push_str("soft_tlb");
-        } else if let Some((guest, _)) = frame::PINS.iter().find(|(_, host)| is(*host)) {
-            self.text.push_str(&format!("{text}/*{}*/", &self.registers.gpr(*guest)[1..]));
+        } else if let Some((guest, _)) = self.pins.iter().find(|(_, host)| is(*host)) {
+            self.text.push_str(&format!("{text}/*{}*/", &self.registers.gpr(guest)[1..]));
         } else {
             self.text.push_str(text);
         }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::addr::Va;
 use crate::block::{Block, End, Step};
 use crate::code::{Code, Part};
-use crate::emit;
+use crate::emit::{Pins, emit};
 use crate::ir::{self, Exit, Ir, Node, Terminal};
 use crate::isa::text::{Names, hypercall_code, print_word};
 use crate::mode::Mode;
@@ -34,14 +34,16 @@ pub struct Context<'a> {
     pub registers: Names,
     /// The name of a guest address in a mode, if it has one.
     pub symbol: &'a dyn Fn(Va, Mode) -> Option<String>,
+    /// The guest registers that have host registers.
+    pub pins: Pins,
     /// What `hypcall` with a code asks for, if the program's source says it in words.
     pub hypercall: &'a dyn Fn(u32) -> Option<String>,
 }
 
 impl<'a> Context<'a> {
-    /// The names of `registers` and of addresses, for code whose hypercalls have no names.
+    /// The names of `registers` and of addresses, for compiled code whose hypercalls have no names.
     pub fn new(registers: Names, symbol: &'a dyn Fn(Va, Mode) -> Option<String>) -> Self {
-        Self { registers, symbol, hypercall: &|_| None }
+        Self { registers, symbol, pins: Pins::COMPILED, hypercall: &|_| None }
     }
 }
 
@@ -223,7 +225,10 @@ impl Listing {
     /// Translates `block` again and lists every stage.
     pub fn new(block: &Block, facts: Option<Facts>, context: Context<'_>) -> Self {
         let ir = ir::build(block);
-        let code = if matches!(block.end, End::Interpret) { Code::default() } else { emit::emit(block, &ir) };
+        let code = match block.end {
+            End::Interpret => Code::default(),
+            _ => emit(block, &ir, &context.pins),
+        };
         let host = Host::new(block, &code, context);
         Lister { block, ir: &ir, code: &code, host: &host, context }.list(facts)
     }

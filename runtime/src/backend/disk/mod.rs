@@ -1,6 +1,8 @@
 //! Disk images on the host: how one is opened, and what can be done with it whatever its format. It
 //! must not know who uses it, nor virtio.
 
+#[cfg(test)]
+mod fuzz;
 mod lock;
 mod overlay;
 mod qcow2;
@@ -24,6 +26,12 @@ use self::raw::Raw;
 /// The content of a disk. Places and lengths are in bytes and were checked against the size. Any number
 /// of threads may use it at once; of changes to the same bytes at the same time, either may win.
 pub trait Disk: Send + Sync {
+    /// Refuses an image whose content cannot be relied on. To be called when no other process changes it, before it is
+    /// used.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The size in bytes, which never changes.
     fn size(&self) -> u64;
 
@@ -164,7 +172,9 @@ impl SharedDisk {
     /// # Errors
     /// Refuses what is no image, or is in use.
     pub fn open(image: &Image) -> Result<Self, DiskError> {
-        Self::open_origin(image, |origin| origin.take())
+        let disk = Self::open_origin(image, |origin| origin.take())?;
+        disk.disk.check().map_err(|source| DiskError::Open { file: image.file.clone(), source })?;
+        Ok(disk)
     }
 
     /// Opens an image that another process changes until it hands it over: it may be used only after [`Self::take`].
@@ -212,7 +222,7 @@ impl SharedDisk {
         };
         origin.take()?;
         let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
-        self.disk.refresh().map_err(failed)
+        self.disk.check().and_then(|()| self.disk.refresh()).map_err(failed)
     }
 }
 

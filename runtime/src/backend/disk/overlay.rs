@@ -12,6 +12,8 @@ use crate::device::lock;
 
 /// What is copied from the image when a part of it changes.
 const CLUSTER: u64 = 4096;
+/// The largest image: what is kept in memory of its clusters takes 2 GB. An image may say that it is of any size.
+const LARGEST: u64 = 1 << 46;
 
 /// A disk over another.
 pub struct Overlay {
@@ -27,8 +29,11 @@ impl Overlay {
     /// Changes to `base` go to `file`, which is empty.
     ///
     /// # Errors
-    /// Fails if the file cannot be made as large as the image.
+    /// Fails if the file cannot be made as large as the image, or that is larger than any should be.
     pub fn new(base: Box<dyn Disk>, file: File) -> io::Result<Self> {
+        if base.size() > LARGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let clusters = base.size().div_ceil(CLUSTER);
         file.set_len(clusters * CLUSTER)?;
         let changed = vec![0; usize::try_from(clusters.div_ceil(64)).unwrap_or(usize::MAX)];
@@ -80,6 +85,10 @@ impl Clusters {
 }
 
 impl Disk for Overlay {
+    fn check(&self) -> io::Result<()> {
+        self.base.check()
+    }
+
     fn size(&self) -> u64 {
         self.base.size()
     }

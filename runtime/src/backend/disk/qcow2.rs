@@ -1,11 +1,12 @@
 //! Images in QEMU's format qcow2, by the crate imago. Backing files that an image names are opened too,
 //! to be read only. It must not know who uses them.
 
+mod check;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -27,21 +28,33 @@ pub struct Qcow2 {
     read_only: bool,
 }
 
+/// How many images may stand on one another. One that stands on itself has no end.
+const MOST_LEVELS: usize = 64;
+
 /// The files that an image names. They stay open, since a confined process cannot open them again.
 #[derive(Clone, Default)]
-struct Below(Arc<Mutex<HashMap<PathBuf, File>>>);
+struct Below {
+    files: Arc<Mutex<HashMap<PathBuf, File>>>,
+    /// How many images are above.
+    level: usize,
+}
 
 impl ImplicitOpenGate<Storage> for Below {
     fn open_format<F: FormatDriverBuilder<Storage>>(
         &mut self,
         builder: F,
     ) -> io::Result<FormatAccess<Storage>> {
-        Ok(FormatAccess::new(builder.open(self.clone())?))
+        let below = Self { level: self.level + 1, ..self.clone() };
+        if below.level > MOST_LEVELS {
+            let what = format!("more than {MOST_LEVELS} images stand on one another, or one on itself");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(FormatAccess::new(builder.open(below)?))
     }
 
     fn open_storage(&mut self, options: StorageOpenOptions) -> io::Result<Storage> {
         let path = options.get_filename().map(Path::to_owned).ok_or(io::ErrorKind::InvalidInput)?;
-        let file = match lock(&self.0).entry(path) {
+        let file = match lock(&self.files).entry(path) {
             Entry::Occupied(open) => open.get().try_clone()?,
             Entry::Vacant(place) => {
                 let file = File::options().read(true).write(options.get_writable()).open(place.key())?;
@@ -56,8 +69,8 @@ impl Qcow2 {
     /// The image in `file`, which was opened at `path`: names in the image are relative to that.
     ///
     /// # Errors
-    /// Refuses what is no such image, is cut or damaged, or uses what imago does not know: compression by zstd
-    /// and extended entries.
+    /// Refuses what is no such image, is cut, or uses what imago does not know: compression by zstd and extended
+    /// entries.
     pub fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
         let below = Below::default();
         let access = open(&file, path, read_only, &below)?;
@@ -75,52 +88,18 @@ impl Qcow2 {
 }
 
 fn open(file: &File, path: &Path, read_only: bool, below: &Below) -> io::Result<FormatAccess<Storage>> {
-    check_tables(file)?;
+    check::tables(file)?;
     let options = StorageOpenOptions::new().filename(path).write(!read_only);
     let storage = Storage::from_open_file(file.try_clone()?, options)?;
     let image = imago::qcow2::Qcow2::<Storage>::builder(storage).write(!read_only);
     Ok(FormatAccess::new(image.open(below.clone())?))
 }
 
-/// Refuses an image that does not hold the tables by which everything in it is found, or whose first cluster, the
-/// header's, counts as free: imago would take what is missing for zeroes, and seek a free cluster for ever. What is no
-/// qcow2 image at all is left to imago. (docs/interop/qcow2.txt in QEMU has the header.)
-fn check_tables(file: &File) -> io::Result<()> {
-    let length = file.metadata()?.len();
-    let mut header = [0; 72];
-    if file.read_exact_at(&mut header, 0).is_err() || header[..4] != *b"QFI\xfb" {
-        return Ok(());
-    }
-    let word = |at: usize| u64::from(u32::from_be_bytes(std::array::from_fn(|byte| header[at + byte])));
-    let double = |at: usize| word(at) << 32 | word(at + 4);
-    let (cluster_bits, l1_entries, l1_table) = (word(20), word(36), double(40));
-    let (count_table, count_clusters) = (double(48), word(56));
-    let is_whole = |start: u64, bytes: u64| start.checked_add(bytes).is_some_and(|end| end <= length);
-    let count_bytes = count_clusters.checked_shl(cluster_bits as u32).unwrap_or(u64::MAX);
-    let first_counts = entry(file, count_table)?;
-    if is_whole(l1_table, 8 * l1_entries)
-        && is_whole(count_table, count_bytes)
-        && first_counts != 0
-        && entry(file, first_counts)? != 0
-    {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the image is cut or damaged: `qemu-img check -r all` repairs what can be",
-    ))
-}
-
-/// Eight bytes of a table at `place`, or zero behind the end of the file.
-fn entry(file: &File, place: u64) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    match file.read_exact_at(&mut bytes, place) {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-        _ => Ok(u64::from_be_bytes(bytes)),
-    }
-}
-
 impl Disk for Qcow2 {
+    fn check(&self) -> io::Result<()> {
+        check::uses(&self.file)
+    }
+
     fn size(&self) -> u64 {
         self.size
     }

@@ -149,6 +149,68 @@ fn a_qcow2_image_that_is_cut_or_forgot_its_counts_is_refused() {
     }
 }
 
+/// The offset that is in the header of a qcow2 image, or in a table of it, at `at`.
+fn double(image: &[u8], at: usize) -> usize {
+    u64::from_be_bytes(image[at..at + 8].try_into().unwrap()) as usize & 0x00ff_ffff_ffff_fe00
+}
+
+#[test]
+fn a_qcow2_image_whose_counts_do_not_tell_of_what_is_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("disk");
+    qemu_img(&["create", "-q", "-f", "qcow2", file.to_str().unwrap(), "64M"]);
+    let disk = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap();
+    disk.write(0, &[7; 0x2_0000]).unwrap();
+    disk.flush().unwrap();
+    drop(disk);
+    let whole = std::fs::read(&file).unwrap();
+    let open = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        SharedDisk::open(&image(&file, Format::Qcow2))
+    };
+    open(&whole).unwrap();
+    let (l1_table, count_table) = (double(&whole, 40), double(&whole, 48));
+    let (l2_table, counts) = (double(&whole, l1_table), double(&whole, count_table));
+    let first = double(&whole, l2_table) | 1 << 63;
+    let uncounted = 1 << 40 | 1 << 63;
+    let on_counts = counts | 1 << 63;
+    // imago would free what was never counted and then look for its count for ever; and what has two uses is changed by
+    // the one without the other's knowledge.
+    for (at, wrong) in
+        [(l2_table, uncounted), (l2_table + 8, first), (l2_table, on_counts), (l1_table, uncounted)]
+    {
+        let mut damaged = whole.clone();
+        damaged[at..at + 8].copy_from_slice(&(wrong as u64).to_be_bytes());
+        let error = open(&damaged).unwrap_err();
+        let source = std::error::Error::source(&error).expect("it has a reason").to_string();
+        assert!(source.contains("cut or damaged"), "{source}");
+    }
+}
+
+#[test]
+fn a_qcow2_image_that_stands_on_itself_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("disk");
+    let name = file.to_str().unwrap();
+    qemu_img(&["create", "-q", "-f", "qcow2", name, "1M"]);
+    qemu_img(&["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "disk", name]);
+    let error = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap_err();
+    let source = std::error::Error::source(&error).expect("it has a reason").to_string();
+    assert!(source.contains("stand on one another"), "{source}");
+}
+
+#[test]
+fn an_image_that_says_it_is_of_any_size_has_no_overlay() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("disk");
+    qemu_img(&["create", "-q", "-f", "qcow2", file.to_str().unwrap(), "1M"]);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[24..32].copy_from_slice(&(u64::MAX - 511).to_be_bytes());
+    std::fs::write(&file, bytes).unwrap();
+    let forgotten = Image { snapshot: true, ..image(&file, Format::Qcow2) };
+    assert!(SharedDisk::open(&forgotten).is_err());
+}
+
 #[test]
 fn what_is_no_image_or_in_use_is_refused_in_a_sentence() {
     let sentence = |image: &Image| SharedDisk::open(image).unwrap_err().to_string();
