@@ -16,6 +16,7 @@ their_moves=${3:-6}
 limit=50
 patience=120 # seconds for a move of QEMU's
 port=5432
+their_port=5433
 work=$(mktemp -d)
 net=myvmm-$$
 hosts=(a b)
@@ -199,11 +200,11 @@ bench_qemu() {
     await "$work/qemu-0.console" '^load 3:'
     for move in $(seq "$their_moves"); do
         local from=$((move - 1)) to=$((move % 2))
-        start_qemu "${hosts[to]}" "$move" -incoming "tcp:${address[to]}:$port"
-        until within "${hosts[to]}" ss -Hltn "sport = :$port" | grep -q .; do sleep 0.1; done
+        start_qemu "${hosts[to]}" "$move" -incoming "tcp:${address[to]}:$their_port"
+        until within "${hosts[to]}" ss -Hltn "sport = :$their_port" | grep -q .; do sleep 0.1; done
         tell "$from" "migrate_set_parameter downtime-limit $limit" > "$work/answer"
         tell "$from" 'migrate_set_parameter max-bandwidth 10G' >> "$work/answer"
-        tell "$from" "migrate -d tcp:${address[to]}:$port" >> "$work/answer"
+        tell "$from" "migrate -d tcp:${address[to]}:$their_port" >> "$work/answer"
         local end=$((SECONDS + patience)) milliseconds
         until grep -q 'status: \(completed\|failed\)' "$work/answer" || ((SECONDS > end)); do
             sleep 0.5

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::connection::ConnectionOptions;
 use crate::control::client::Client;
 use crate::control::directory::{Directory, name};
-use crate::control::migration::{destination, resolve};
+use crate::control::migration::{destination, is_old, resolve};
 use crate::exit::{self, Refused};
 
 /// A VM that is about to stand still answers later.
@@ -38,6 +38,10 @@ pub struct Migrate {
     /// The most bytes to send in a second: a number with K, M or G; without, M is meant
     #[arg(long, value_name = "SIZE", value_parser = crate::options::size)]
     max_bandwidth: Option<u64>,
+    /// Copy the disks that the guest can change, too, to new images in the first directory that the receiver was given by
+    /// --disks; without, the hosts must share them
+    #[arg(long)]
+    with_disk: bool,
     #[command(flatten)]
     connection: ConnectionOptions,
 }
@@ -67,6 +71,7 @@ impl Migrate {
             "x-myvmm-host": host,
             "x-myvmm-tls-dir": directory,
             "x-myvmm-insecure": self.connection.insecure,
+            "x-myvmm-with-disk": self.with_disk,
         });
         client.execute("migrate", &object(order))?;
         self.watch(&mut client)
@@ -108,6 +113,9 @@ impl Migrate {
             None => String::new(),
         };
         eprintln!("{} runs at {} now{stood}", self.name, self.to);
+        for image in info["x-myvmm-copied"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            eprintln!("{} {}", self.name, is_old(&self.to, image));
+        }
         ExitCode::SUCCESS
     }
 }
@@ -118,10 +126,6 @@ fn object(value: Value) -> Map<String, Value> {
         Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => Map::new(),
     }
-}
-
-fn megabytes(bytes: &Value) -> u64 {
-    bytes.as_u64().unwrap_or(0) >> 20
 }
 
 /// How far it is: a bar on a terminal, nothing elsewhere.
@@ -145,8 +149,9 @@ impl Bar {
     fn show(&self, info: &Value) {
         let Some(bar) = &self.0 else { return };
         let ram = &info["ram"];
-        let (sent, left) =
-            (ram["normal-bytes"].as_u64().unwrap_or(0), ram["remaining"].as_u64().unwrap_or(0));
+        let both =
+            |what| [ram, &info["disk"]].map(|part| part[what].as_u64().unwrap_or(0)).iter().sum::<u64>();
+        let (sent, left) = (both("normal-bytes"), both("remaining"));
         bar.set_length((sent + left).max(1));
         bar.set_position(sent);
         bar.set_message(match info["x-myvmm-undecided"].as_bool() {
@@ -155,7 +160,7 @@ impl Bar {
                 "round {}, {:.0} MB/s, {} MB left, would stand still for {} ms",
                 ram["dirty-sync-count"],
                 ram["mbps"].as_f64().unwrap_or(0.0) / 8.0,
-                megabytes(&ram["remaining"]),
+                left >> 20,
                 info["expected-downtime"],
             ),
         });

@@ -1,5 +1,6 @@
 //! `myvmm receive`: takes guests that move to this host, each in a process of its own. It must not know how they move.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ use runtime::program::Execution;
 use runtime::program::moving as programs;
 use runtime::vcpu::Engine;
 use runtime::vm::Config;
-use runtime::vm::moving::{self as machine, BootShape, DiskShape, LinkShape, Shape};
+use runtime::vm::moving::{self as machine, BootShape, DiskShape, LinkShape, Passage, Shape};
 
 use crate::connection::ConnectionOptions;
 use crate::control::{Address, directory::Directory, migration::PORT};
@@ -56,9 +57,12 @@ pub struct Receive {
     #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
     max_mem: u64,
     /// A directory with images of disks that guests may change, shared with the hosts that they come from; may be given
-    /// several times
+    /// several times. In the first, new images are made of disks that come with their guest (migrate --with-disk)
     #[arg(long, value_name = "DIRECTORY")]
     disks: Vec<PathBuf>,
+    /// The most bytes of disks that may come with a guest: a number with K, M or G; without, M is meant
+    #[arg(long, value_name = "SIZE", default_value = "256G", value_parser = size)]
+    max_disk: u64,
     /// What runs the guests
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
     engine: EngineChoice,
@@ -96,7 +100,12 @@ impl Receive {
     fn house(&self) -> anyhow::Result<House> {
         let directory = Directory::open()?;
         let register = Register::open(directory.place()).context("Cannot note what becomes of guests")?;
-        Ok(House { register, patience: Terms::default().patience, most_memory: self.max_mem })
+        Ok(House {
+            register,
+            patience: Terms::default().patience,
+            most_memory: self.max_mem,
+            most_disk: self.max_disk,
+        })
     }
 
     fn receive_one(self) -> anyhow::Result<ExitCode> {
@@ -125,6 +134,8 @@ impl Receive {
         let mut needs = needs(&config, &address);
         // It may move on.
         needs.network = true;
+        // Where disks that came with it get their names.
+        needs.nameable.extend(shape.copied().next().and(self.disks.first()).cloned());
         self.sandbox.enter(&needs)?;
         let (watch, _) = WatchOptions::default().open(config.engine)?;
         let origin = Origin::Elsewhere(Box::new((shape, knock.welcome(remark))));
@@ -134,6 +145,11 @@ impl Receive {
 
     /// The machine for one of `shape`.
     fn config(&self, name: &str, shape: &Shape) -> Result<Config, String> {
+        let mut names: Vec<_> = shape.copied().map(|disk| disk.file.file_name()).collect();
+        names.sort_unstable();
+        if !names.is_sorted_by(|one, next| one < next) {
+            return Err("two of the disks that come with the guest have images of one name".to_owned());
+        }
         Ok(Config {
             name: name.to_owned(),
             kernel: PathBuf::new(),
@@ -151,26 +167,41 @@ impl Receive {
         })
     }
 
-    /// A disk of the guest, by the same name here. One that the guest can change is where that is allowed.
+    /// A disk of the guest: by the same name here, or, if it comes with the guest, in a new image. One that the guest can
+    /// change is where that is allowed.
     fn disk(&self, shape: &DiskShape) -> Result<SharedDisk, String> {
-        let DiskShape { file, qcow2, read_only, bytes } = shape;
+        let DiskShape { file, qcow2, passage, bytes } = shape;
         let format = Some(if *qcow2 { Format::Qcow2 } else { Format::Raw });
-        let image = Image { file: file.clone(), format, read_only: *read_only, snapshot: false };
-        let disk = if *read_only {
-            SharedDisk::open(&image)
-        } else if self.disks.iter().any(|directory| is_within(file, directory)) {
-            SharedDisk::open_to_take(&image)
-        } else {
-            let file = file.display();
-            return Err(format!(
-                "disk image {file} is in no directory that the receiver was given by --disks"
-            ));
+        let image = |file, read_only| Image { file, format, read_only, snapshot: false };
+        let disk = match passage {
+            Passage::ReadOnly => SharedDisk::open(&image(file.clone(), true)),
+            Passage::HandedOver if self.disks.iter().any(|directory| is_within(file, directory)) => {
+                SharedDisk::open_to_take(&image(file.clone(), false))
+            }
+            Passage::HandedOver => {
+                let file = file.display();
+                return Err(format!(
+                    "disk image {file} is in no directory that the receiver was given by --disks; if the hosts share no \
+                     storage, it can be copied: migrate --with-disk"
+                ));
+            }
+            Passage::Copied => SharedDisk::create(&image(self.place_of(file)?, false), *bytes),
         };
         let disk = disk.map_err(|error| Refused::because(error).to_string())?;
         if disk.size() == *bytes {
             return Ok(disk);
         }
         Err(format!("disk image {} has another size here", file.display()))
+    }
+
+    /// Where a disk that is `file` at the source gets its image: only the last part of that name counts here.
+    fn place_of(&self, file: &Path) -> Result<PathBuf, String> {
+        let directory = self.disks.first();
+        let directory = directory.ok_or("the receiver was given no directory for disks by --disks")?;
+        match file.file_name().and_then(OsStr::to_str) {
+            Some(name) if !name.contains(char::is_control) => Ok(directory.join(name)),
+            _ => Err("the name of a disk image makes no sense".to_owned()),
+        }
     }
 
     /// The network cards: they keep their addresses, and are plugged into what is said here.

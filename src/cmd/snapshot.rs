@@ -49,7 +49,7 @@ impl Snapshot {
         let arguments = Map::from_iter([("file".to_owned(), file), ("form".to_owned(), form)]);
         let mut client = Client::new(Directory::open()?.connect(&self.name)?, PATIENCE)?;
         client.execute("x-myvmm-snapshot", &arguments)?;
-        let saved = wait(&mut client)?;
+        let saved = self.wait(&mut client)?;
         let milliseconds = |key: &str| saved[key].as_f64().unwrap_or_default() * 1e3;
         eprintln!(
             "{}: {} bytes; the guest stood still for {:.1} ms of {:.0} ms",
@@ -60,18 +60,18 @@ impl Snapshot {
         );
         Ok(ExitCode::SUCCESS)
     }
-}
 
-/// Waits until the machine is saved; gives what it says about it.
-fn wait(client: &mut Client) -> anyhow::Result<Value> {
-    loop {
-        let status = client.execute("x-myvmm-query-snapshot", &Map::new())?;
-        match status["status"].as_str() {
-            Some("active") => std::thread::sleep(REST),
-            Some("completed") => return Ok(status),
-            _ => {
-                let why = status["error-desc"].as_str().unwrap_or("the machine does not say why");
-                return Err(Refused(why.to_owned()).into());
+    /// Waits until the machine is saved; gives what it says about it.
+    fn wait(&self, client: &mut Client) -> anyhow::Result<Value> {
+        loop {
+            let status = client.execute("x-myvmm-query-snapshot", &Map::new())?;
+            match status["status"].as_str() {
+                Some("active") => std::thread::sleep(REST),
+                Some("completed") => return Ok(status),
+                _ => {
+                    let why = status["error-desc"].as_str().unwrap_or("the machine does not say why");
+                    return Err(Refused(format!("{}: {why}", self.file.display())).into());
+                }
             }
         }
     }

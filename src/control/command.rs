@@ -21,8 +21,10 @@ const COMMANDS: [(&str, Body); 25] = [
     ("cont", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(false)).map(done)),
     ("human-monitor-command", |_, _| Err(Failure::new("There is no human monitor; see query-commands"))),
     ("migrate", |vm, arguments| {
-        let (way, name) = parse::<Order>(arguments)?.way()?;
-        vm.migrate(Arc::new(way), name).map(done)
+        let order = parse::<Order>(arguments)?;
+        let with_disks = order.x_myvmm_with_disk;
+        let (way, name) = order.way()?;
+        vm.migrate(Arc::new(way), name, with_disks).map(done)
     }),
     ("migrate-set-parameters", |vm, arguments| {
         vm.set_terms(|terms| parse::<Parameters>(arguments).map(|change| change.apply(terms))).map(done)

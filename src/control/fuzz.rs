@@ -83,9 +83,17 @@ fn corpus() -> Corpus {
     let examples = [
         r#"{"execute":"query-status","id":7}"#,
         r#"{"execute":"x-myvmm-query-registers","arguments":{"cpu-index":1}}{"execute":"query-cpus-fast"}"#,
-        r#"{"execute":"x-myvmm-snapshot","arguments":{"file":"/tmp/a\"\\\u00e9","form":{}},"id":{"a":[1,2]}}"#,
+        r#"{"execute":"x-myvmm-snapshot","arguments":{"file":"/tmp/a\"\\\u00e9","form":{"since":"b"}},"id":{"a":[1,2]}}"#,
         r#"{ "execute" : "x-myvmm-dump", "arguments" : { "hot" : 18446744073709551615 } }"#,
         "{\"execute\":\"stop\"}\r\n{\"execute\":\"cont\"}\n{\"execute\":\"query-commands\"}",
+        r#"{"execute":"x-myvmm-dump","arguments":{"cpu-index":1,"range":[4096,18446744073709551615],"mode":"user"}}"#,
+        r#"{"execute":"x-myvmm-snapshot","arguments":{"file":"a","form":"compressed"}}{"execute":"query-block"}"#,
+        r#"{"execute":"migrate-set-parameters","arguments":{"downtime-limit":1,"max-bandwidth":0}}"#,
+        r#"{"execute":"query-migrate"}{"execute":"migrate_cancel"}{"execute":"query-migrate-parameters"}"#,
+        // Where there are no certificates, nobody is looked for.
+        r#"{"execute":"migrate","arguments":{"uri":"tcp:[::1]:1","x-myvmm-tls-dir":"/no/such"}}"#,
+        r#"{"execute":"x-myvmm-query"}{"execute":"x-myvmm-query-statistics"}{"execute":"system_reset"}"#,
+        r#"{"execute":"query-name"}{"execute":"query-version"}{"execute":"quit"}{"execute":"system_powerdown"}"#,
     ];
     Corpus::new(examples).with_words([
         "{",

@@ -246,7 +246,8 @@ impl Target for Machine {
 
     fn depart(&self, name: &str, departure: &Departure, way: &Arc<dyn Connect>) -> Result<Outcome, String> {
         let machine = self.current().ok_or(ABSENT)?;
-        let mut leaving = Leaving::new(&machine.snapshots, &self.config, name, self.reboots)?;
+        let with_disks = departure.terms().with_disks;
+        let mut leaving = Leaving::new(&machine.snapshots, &self.config, name, self.reboots, with_disks)?;
         let outcome = departure.run(&mut leaving, way);
         match &outcome {
             Outcome::Moved => (self.moved)(),

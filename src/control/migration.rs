@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runtime::migrate::{ArriveError, Connect, Notice, Progress, Status, Stream, Terms};
+use runtime::migrate::{Amount, ArriveError, Connect, Notice, Progress, Status, Stream, Terms};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -62,6 +62,10 @@ pub struct Order {
     /// Whether it may be done without TLS.
     #[serde(default)]
     x_myvmm_insecure: bool,
+    /// Whether the disks that the guest can change are copied. QEMU had `blk` for that, to images that its target had been
+    /// given.
+    #[serde(default)]
+    pub x_myvmm_with_disk: bool,
 }
 
 impl Order {
@@ -156,18 +160,23 @@ pub fn info(progress: &Progress) -> Value {
         "expected-downtime": milliseconds(progress.expected_downtime),
         "cpu-throttle-percentage": progress.throttle,
         "ram": {
-            "total": progress.total,
+            "total": progress.memory.total,
             "transferred": progress.transferred,
-            "remaining": progress.remaining,
-            "normal": progress.pages,
-            "normal-bytes": progress.pages * PAGE,
-            "dirty-pages-rate": progress.dirty_rate as u64,
+            "remaining": progress.memory.remaining,
+            "normal": progress.memory.sent / PAGE,
+            "normal-bytes": progress.memory.sent,
+            "dirty-pages-rate": (progress.dirty_rate / PAGE as f64) as u64,
             "dirty-sync-count": progress.rounds,
             "mbps": progress.rate * 8e-6,
             "pages-per-second": (progress.rate / PAGE as f64) as u64,
             "page-size": PAGE,
         },
     });
+    if !progress.copied.is_empty() {
+        let Amount { total, sent, remaining } = progress.disks;
+        info["disk"] = json!({ "total": total, "normal-bytes": sent, "remaining": remaining });
+        info["x-myvmm-copied"] = progress.copied.clone().into();
+    }
     if let Some(downtime) = progress.downtime {
         info["downtime"] = milliseconds(downtime).into();
         info["x-myvmm-downtime"] = (downtime.as_secs_f64() * 1e3).into();
@@ -181,12 +190,34 @@ pub fn info(progress: &Progress) -> Value {
     info
 }
 
+/// What became of the image of a disk that was copied.
+pub fn is_old(to: &str, image: &str) -> String {
+    format!("goes on at {to} with a copy of {image}; this one is old now, and is left as it is")
+}
+
+/// The data of the event `MIGRATION`.
+fn event(progress: &Progress) -> Value {
+    let mut data = json!({ "status": word(progress.status) });
+    if let Some(downtime) = progress.downtime {
+        data["x-myvmm-downtime"] = (downtime.as_secs_f64() * 1e3).into();
+    }
+    if let Some(remark) = &progress.remark {
+        data["x-myvmm-remark"] = remark.as_str().into();
+    }
+    if !progress.copied.is_empty() {
+        data["x-myvmm-copied"] = progress.copied.clone().into();
+    }
+    data
+}
+
 /// Tells clients and the person at the console what happens.
 pub fn tell(notices: &Notices, name: &str, to: &str, notice: &Notice) {
     match notice {
-        Notice::Status(Progress { status, downtime, remark, .. }) => {
-            let (status, downtime, remark) = (word(*status), *downtime, remark.clone());
-            notices.publish(Event::Migration { status, downtime, remark });
+        Notice::Status(progress) => {
+            if progress.status == Status::Completed {
+                progress.copied.iter().for_each(|image| say(&format!("{name} {}", is_old(to, image))));
+            }
+            notices.publish(Event::Migration(event(progress)));
         }
         Notice::Round(round) => notices.publish(Event::MigrationPass(*round)),
         Notice::Still(true) => notices.publish(Event::Stop),

@@ -1,7 +1,7 @@
 //! The QEMU machine protocol: one client's conversation, from bytes to bytes (docs/interop/qmp-spec of QEMU). It must not
 //! know which commands there are, nor sockets.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -59,15 +59,8 @@ pub enum Event {
         /// Whether its guest wanted that.
         guest: bool,
     },
-    /// A move is at something else.
-    Migration {
-        /// QEMU's word for it.
-        status: &'static str,
-        /// For how long the VM stood still, when it has moved.
-        downtime: Option<Duration>,
-        /// What the target has to say about it.
-        remark: Option<String>,
-    },
+    /// A move is at something else: the event's data.
+    Migration(Value),
     /// Another round of a move begins.
     MigrationPass(u32),
     /// The VM ends for good.
@@ -84,16 +77,7 @@ impl Event {
         let (name, data) = match self {
             Self::Stop => ("STOP", None),
             Self::Resume => ("RESUME", None),
-            Self::Migration { status, downtime, remark } => {
-                let mut data = json!({ "status": status });
-                if let Some(downtime) = downtime {
-                    data["x-myvmm-downtime"] = (downtime.as_secs_f64() * 1e3).into();
-                }
-                if let Some(remark) = remark {
-                    data["x-myvmm-remark"] = remark.as_str().into();
-                }
-                ("MIGRATION", Some(data))
-            }
+            Self::Migration(data) => ("MIGRATION", Some(data.clone())),
             Self::MigrationPass(pass) => ("MIGRATION_PASS", Some(json!({ "pass": pass }))),
             Self::Reset { guest } => {
                 let reason = if *guest { "guest-reset" } else { "host-qmp-system-reset" };

@@ -184,12 +184,17 @@ impl Controlled {
         self.departure().map(|departure| departure.cancel());
     }
 
-    /// Begins to move it to `to`, at the end of `way`.
+    /// Begins to move it to `to`, at the end of `way`, perhaps `with_disks` that are copied.
     ///
     /// # Errors
     /// Refuses a second move at a time.
-    pub fn migrate(self: &Arc<Self>, way: Arc<dyn Connect>, to: String) -> Result<(), Failure> {
-        let departure = self.begin_departure(to).map_err(Failure::new)?;
+    pub fn migrate(
+        self: &Arc<Self>,
+        way: Arc<dyn Connect>,
+        to: String,
+        with_disks: bool,
+    ) -> Result<(), Failure> {
+        let departure = self.begin_departure(to, with_disks).map_err(Failure::new)?;
         let (vm, moving) = (Arc::clone(self), Arc::clone(&departure));
         let body = move || {
             if let Err(why) = vm.target.depart(&vm.name, &moving, &way) {
@@ -205,11 +210,11 @@ impl Controlled {
         }
     }
 
-    /// A move to `to`, which is now the one that is asked for.
+    /// A move to `to`, perhaps `with_disks` that are copied, which is now the one that is asked for.
     ///
     /// # Errors
     /// Refuses a second move at a time, and one of what is not yet here.
-    pub fn begin_departure(&self, to: String) -> Result<Arc<Departure>, String> {
+    pub fn begin_departure(&self, to: String, with_disks: bool) -> Result<Arc<Departure>, String> {
         if self.arrival.as_deref().is_some_and(|arrival| arrival.state() != Waits::Decided) {
             return Err("The VM is still arriving".into());
         }
@@ -217,7 +222,8 @@ impl Controlled {
         if last.as_ref().is_some_and(|departure| !departure.progress().status.is_over()) {
             return Err("It is just being moved; see query-migrate".into());
         }
-        let (notices, name, terms) = (self.notices.clone(), self.name.clone(), *lock(&self.terms));
+        let (notices, name) = (self.notices.clone(), self.name.clone());
+        let terms = Terms { with_disks, ..*lock(&self.terms) };
         let notify = Box::new(move |notice| migration::tell(&notices, &name, &to, &notice));
         let departure = Departure::new(terms, notify);
         *last = Some(Arc::clone(&departure));

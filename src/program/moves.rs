@@ -97,7 +97,7 @@ impl Moves {
     pub fn depart(&self, program: &mut ProgramVm, host: &str) -> Result<Outcome, String> {
         let road = self.roads.0.get(host).cloned();
         let road = road.unwrap_or_else(|| Err("the way was not known when this process began".into()))?;
-        let departure = self.vm.begin_departure(host.to_owned())?;
+        let departure = self.vm.begin_departure(host.to_owned(), false)?;
         Ok(departure.run(&mut Leaving::one(program, self.manner.encode()), &road))
     }
 }

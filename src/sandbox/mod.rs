@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus,
 };
 
 /// The rights that are asked of the kernel; one that knows fewer is told apart by [`RulesetStatus`]. This form knows
@@ -46,6 +46,8 @@ pub struct Needs {
     pub readable: Vec<PathBuf>,
     /// Directories below which files are made, changed and removed.
     pub writable: Vec<PathBuf>,
+    /// Directories in which files that are open get names, and lose them.
+    pub nameable: Vec<PathBuf>,
     /// Whether it has sockets of the Internet protocols.
     pub network: bool,
     /// Whether it has sockets with names in the file system.
@@ -91,12 +93,14 @@ fn enter(needs: &Needs) -> anyhow::Result<()> {
 fn confine_files(needs: &Needs) -> anyhow::Result<()> {
     let all = AccessFs::from_all(RIGHTS);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let files = BitFlags::from(AccessFs::MakeReg) | AccessFs::MakeSock | AccessFs::RemoveFile;
-    let write = read | files | AccessFs::WriteFile | AccessFs::Truncate;
+    let name = AccessFs::MakeReg | AccessFs::RemoveFile;
+    let write = read | name | AccessFs::MakeSock | AccessFs::WriteFile | AccessFs::Truncate;
     let mut rules =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?.create()?;
-    let wanted = needs.readable.iter().map(|path| (path, read));
-    for (path, access) in wanted.chain(needs.writable.iter().map(|path| (path, write))) {
+    let wanted = [(&needs.readable, read), (&needs.writable, write), (&needs.nameable, name)];
+    for (path, access) in
+        wanted.into_iter().flat_map(|(paths, access)| paths.iter().map(move |path| (path, access)))
+    {
         // What is not there needs no right.
         let Ok(place) = PathFd::new(path) else { continue };
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(RIGHTS) };

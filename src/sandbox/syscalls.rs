@@ -103,6 +103,7 @@ const TABLE: &[(c_long, Allowed, &str)] = &[
     (libc::SYS_rename, Always, "files that were written aside"),
     (libc::SYS_renameat, Always, "files that were written aside"),
     (libc::SYS_renameat2, Always, "files that were written aside"),
+    (libc::SYS_linkat, Always, "disks that came with their guest, which get their names"),
     (libc::SYS_unlink, Always, "files that were written aside, sockets"),
     (libc::SYS_unlinkat, Always, "files that were written aside"),
     (libc::SYS_dup, Always, "standard streams"),

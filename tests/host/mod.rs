@@ -5,6 +5,7 @@ pub mod control;
 pub mod guest;
 pub mod machine;
 pub mod pty;
+pub mod records;
 
 use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -11,12 +12,11 @@ use std::time::{Duration, Instant};
 use runtime::backend::disk::{DiskError, Format, Image, SharedDisk};
 use runtime::device::uart::SerialInput;
 use runtime::machine::Ending;
-use runtime::memory::Ram;
 use runtime::migrate::{
-    self, ArriveError, Connect, Departure, House, Knock, Outcome, Register, Stream, Terms, Waiting,
+    self, Areas, ArriveError, Connect, Departure, House, Knock, Outcome, Register, Stream, Terms, Waiting,
 };
 use runtime::vcpu::Engine;
-use runtime::vm::moving::{Arriving, DiskShape, Leaving, Shape};
+use runtime::vm::moving::{Arriving, DiskShape, Leaving, Passage, Shape};
 use runtime::vm::snapshots::Snapshots;
 use runtime::vm::{Config, Handle, Vm};
 use tempfile::{NamedTempFile, TempDir};
@@ -84,7 +84,9 @@ impl Running {
     }
 
     pub fn run(&self, departure: &Departure, way: &Arc<dyn Connect>) -> Outcome {
-        departure.run(&mut Leaving::new(&self.snapshots, &self.config, "test", false).unwrap(), way)
+        let with_disks = departure.terms().with_disks;
+        let leaving = Leaving::new(&self.snapshots, &self.config, "test", false, with_disks);
+        departure.run(&mut leaving.unwrap(), way)
     }
 
     pub fn depart(&self, way: &Arc<dyn Connect>, terms: Terms) -> Outcome {
@@ -140,6 +142,7 @@ impl SharedImage {
     pub fn new() -> Self {
         let file = NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 20).unwrap();
+        file.as_file().write_all_at(&[7; 10_000], 300_000).unwrap();
         // On a busy host this takes longer than some tests have patience later.
         file.as_file().sync_all().unwrap();
         Self { file }
@@ -151,6 +154,11 @@ impl SharedImage {
 
     pub fn open(&self) -> Vec<SharedDisk> {
         vec![SharedDisk::open(&self.image()).unwrap()]
+    }
+
+    /// Whether `file` has the same content.
+    pub fn is_like(&self, file: &Path) -> bool {
+        std::fs::read(self.file.path()).unwrap() == std::fs::read(file).unwrap()
     }
 
     /// Whether somebody has it to change it.
@@ -167,8 +175,8 @@ impl SharedImage {
 struct Robbed(Arriving, Vec<SharedDisk>);
 
 impl migrate::Arriving for Robbed {
-    fn memories(&self) -> Vec<Arc<Ram>> {
-        self.0.memories()
+    fn areas(&self) -> Areas {
+        self.0.areas()
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {
@@ -193,10 +201,13 @@ pub struct Arrivals {
     failures: Arc<Mutex<Vec<ArriveError>>>,
     whole: Arc<Mutex<Vec<Whole>>>,
     _directory: TempDir,
+    copies: TempDir,
 }
 
 struct Reception {
     house: House,
+    /// Where disks go that come with their guests.
+    copies: PathBuf,
     engine: Engine,
     /// Whether another takes the guests' disks.
     robs: bool,
@@ -223,13 +234,15 @@ impl Arrivals {
     fn with(engine: Engine, patience: Duration, robs: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let register = Register::open(directory.path()).unwrap();
-        let house = House { register, patience, most_memory: 64 << 20 };
+        let house = House { register, patience, most_memory: 64 << 20, most_disk: 64 << 20 };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, arrived) = channel();
         let (failures, whole) = <(Arc<Mutex<_>>, Arc<Mutex<_>>)>::default();
+        let copies = tempfile::tempdir().unwrap();
         let reception = Reception {
             house,
+            copies: copies.path().to_owned(),
             engine,
             robs,
             arrived: sender,
@@ -243,7 +256,12 @@ impl Arrivals {
                 thread::spawn(move || reception.receive(stream.unwrap()));
             }
         });
-        Self { address, arrived, failures, whole, _directory: directory }
+        Self { address, arrived, failures, whole, _directory: directory, copies }
+    }
+
+    /// The images that have names here.
+    pub fn copies(&self) -> Vec<PathBuf> {
+        self.copies.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
     pub fn way(&self) -> Arc<dyn Connect> {
@@ -285,15 +303,17 @@ impl Reception {
 
     fn admit(&self, knock: Knock) -> Result<(), ArriveError> {
         let shape = Shape::decode(knock.hello()).expect("a source that is well");
-        let open = || {
-            let disks = shape.disks.iter().map(|DiskShape { file, .. }| Image {
-                file: file.clone(),
-                format: Some(Format::Raw),
-                read_only: false,
-                snapshot: false,
-            });
-            disks.map(|image| SharedDisk::open_to_take(&image).unwrap()).collect()
+        let disk = |disk: &DiskShape| {
+            let image = |file| Image { file, format: Some(Format::Raw), read_only: false, snapshot: false };
+            match disk.passage {
+                Passage::Copied => {
+                    let file = self.copies.join(disk.file.file_name().unwrap());
+                    SharedDisk::create(&image(file), disk.bytes).unwrap()
+                }
+                _ => SharedDisk::open_to_take(&image(disk.file.clone())).unwrap(),
+            }
         };
+        let open = || shape.disks.iter().map(disk).collect();
         let name = knock.hello().name.clone();
         let config = Config { name, disks: open(), ..config(Path::new("none"), self.engine) };
         let printed = Printed::default();

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::faults::{COMMIT, COMPLETE, READY, RUNNING, STATE, STEPS};
+use crate::copies::Copying;
+use crate::faults::{BLOCKS, COMMIT, COMPLETE, READY, RUNNING, STATE, STEPS};
 use crate::guests::{PATIENCE, wait_until};
 use crate::host::guest::Guest;
 use crate::host::text;
@@ -56,9 +57,11 @@ fn newcomer(receiver: u32) -> Pid {
     }
 }
 
-fn walk(guest: &Guest, victim: Victim, (way, kind, step): (Way, u8, &str)) {
+fn walk(guest: &Guest, victim: Victim, (way, kind, step): (Way, u8, &str), with_disk: bool) {
     let case = format!("{victim:?} is killed at {step}");
-    let (home, target) = (Receiver::new(), Receiver::new());
+    let copying = with_disk.then(|| Copying::new("raw"));
+    let [of_source, of_target, of_move] = copying.as_ref().map(Copying::options).unwrap_or_default();
+    let (home, target) = (Receiver::new(), Receiver::with(&of_target));
     let source = Arc::<AtomicI32>::default();
     let (receiver, process) = (target.child.id(), Arc::clone(&source));
     let hook = move || match victim {
@@ -66,9 +69,9 @@ fn walk(guest: &Guest, victim: Victim, (way, kind, step): (Way, u8, &str)) {
         Victim::Target => kill(newcomer(receiver)),
     };
     let proxy = Proxy::calling(target.place.parse().unwrap(), way, kind, Arc::new(hook));
-    let child = start(&home, guest, &["--movable"]);
+    let child = start(&home, guest, &[&["--movable"], &of_source[..]].concat());
     source.store(child.id().cast_signed(), Ordering::SeqCst);
-    let said = home.run(&["migrate", "demo", &proxy.address.to_string()]);
+    let said = home.run(&[&["migrate", "demo", &proxy.address.to_string()], &of_move[..]].concat());
     assert!(proxy.is_broken(), "{case}: it was never reached: {}", text(&said.stderr));
     let state = |at| listed(at, "demo").map(|vm| vm["state"].as_str().unwrap().to_owned());
     let runs = |at| state(at).as_deref() == Some("running");
@@ -90,24 +93,38 @@ fn walk(guest: &Guest, victim: Victim, (way, kind, step): (Way, u8, &str)) {
         }
         Fate::Gone => wait_until(&case, || state(&target).is_none() && state(&home).is_none()),
     }
+    if let Some(copying) = &copying {
+        let has_run_there = state(&target).is_some() || (victim, kind) == (Victim::Target, RUNNING);
+        copying.expect_copy(has_run_there, &case);
+    }
     for at in [&home, &target] {
         at.run(&["control", "demo", "quit"]);
     }
 }
 
-#[test]
-fn whoever_is_killed_the_guest_runs_on_at_most_one_side() {
+/// Kills either side at each of these steps, in several cases at a time.
+fn walk_all(steps: &[(Way, u8, &str)], with_disk: bool) {
     let guest = Guest::monitor();
-    let cases: Vec<_> = [Victim::Source, Victim::Target]
-        .into_iter()
-        .flat_map(|victim| STEPS.map(|step| (victim, step)))
-        .collect();
+    let victims = [Victim::Source, Victim::Target];
+    let cases: Vec<_> =
+        victims.into_iter().flat_map(|victim| steps.iter().map(move |step| (victim, *step))).collect();
     for group in cases.chunks(4) {
         thread::scope(|scope| {
             for (victim, step) in group {
                 let guest = &guest;
-                scope.spawn(move || walk(guest, *victim, *step));
+                scope.spawn(move || walk(guest, *victim, *step, with_disk));
             }
         });
     }
+}
+
+#[test]
+fn whoever_is_killed_the_guest_runs_on_at_most_one_side() {
+    walk_all(&STEPS, false);
+}
+
+#[test]
+fn whoever_is_killed_nothing_is_left_of_a_disk_that_did_not_arrive() {
+    let decisive = STEPS.into_iter().filter(|step| matches!(step.1, COMPLETE | READY | COMMIT | RUNNING));
+    walk_all(&decisive.chain([BLOCKS]).collect::<Vec<_>>(), true);
 }

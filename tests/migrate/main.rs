@@ -1,6 +1,7 @@
 //! Live migration: what moves goes on where it was, and whatever breaks on the way, the guest runs on exactly one
 //! side, or waits on both where no protocol can do better.
 
+mod copies;
 mod faults;
 mod guests;
 #[path = "../host/mod.rs"]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::guests::PATIENCE;
+use crate::guests::{PATIENCE, wait_until};
 use crate::host::guest::{self, Guest};
 use crate::host::{myvmm, text};
 
@@ -26,9 +26,14 @@ impl Receiver {
     }
 
     pub fn with(options: &[&str]) -> Self {
+        Self::started(myvmm([""; 0]), options)
+    }
+
+    /// A receiver that `command` starts, to which the arguments are still to be added.
+    pub fn started(mut command: Command, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = myvmm(["receive", "--listen", "127.0.0.1:0", "--log"]);
-        command.arg(directory.path()).args(options).env("XDG_RUNTIME_DIR", directory.path());
+        command.args(["receive", "--listen", "127.0.0.1:0", "--log"]).arg(directory.path());
+        command.args(options).env("XDG_RUNTIME_DIR", directory.path());
         let mut child = command.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
@@ -39,19 +44,25 @@ impl Receiver {
 
     /// What the guest called `name` prints here, once it says `text`.
     fn expect(&self, name: &str, text: &str) -> String {
-        let begun = Instant::now();
-        loop {
-            let log = std::fs::read_to_string(self.directory.path().join(format!("{name}.log")));
-            match log {
-                Ok(log) if log.contains(text) => return log,
-                log => assert!(begun.elapsed() < PATIENCE, "{log:?}"),
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(text, || self.log(name).contains(text));
+        self.log(name)
+    }
+
+    /// What the guest called `name` has printed here.
+    pub fn log(&self, name: &str) -> String {
+        let log = std::fs::read(self.directory.path().join(format!("{name}.log")));
+        log.map_or_else(|_| String::new(), |log| text(&log))
+    }
+
+    /// The program, with these arguments, beside this receiver.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = myvmm(arguments);
+        command.env("XDG_RUNTIME_DIR", self.directory.path());
+        command
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
-        myvmm(arguments).env("XDG_RUNTIME_DIR", self.directory.path()).output().unwrap()
+        self.command(arguments).output().unwrap()
     }
 }
 
@@ -110,7 +121,7 @@ fn a_machine_moves_between_processes_and_back() {
 }
 
 /// A process that does not outlast its test.
-pub struct Machine(Child);
+pub struct Machine(pub Child);
 
 impl Deref for Machine {
     type Target = Child;

@@ -71,6 +71,6 @@ fn check(seed: u64, house: &House) {
 fn a_move_anywhere_leads_to_the_same_end() {
     let directory = TempDir::new().unwrap();
     let register = Register::open(directory.path()).unwrap();
-    let house = House { register, patience: Duration::from_secs(20), most_memory: 1 << 30 };
+    let house = House { register, patience: Duration::from_secs(20), most_memory: 1 << 30, most_disk: 0 };
     (1..=setting("MYVMM_PROGRAM_MOVES", 30)).for_each(|seed| check(seed, &house));
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuzzing::{Corpus, Numbers};
+use tempfile::NamedTempFile;
 use translator::addr::Pa;
 
 use super::channel::{Channel, Stream};
 use super::message::{Complete, Hello, Message};
-use super::pages::Packer;
+use super::pieces::{Areas, Packer, Place};
 use super::target::{Arriving, House};
 use super::{Identity, Register};
+use crate::backend::disk::{BLOCK, Format, Image, SharedDisk};
 use crate::device::Window;
 use crate::memory::Ram;
 
@@ -75,12 +77,12 @@ impl Stream for Kept {
     }
 }
 
-/// A guest with some memory, which no state is good enough for: so it never waits for its source.
-struct Picky(Arc<Ram>);
+/// A guest with some memory and a disk, which no state is good enough for: so it never waits for its source.
+struct Picky(Areas);
 
 impl Arriving for Picky {
-    fn memories(&self) -> Vec<Arc<Ram>> {
-        vec![Arc::clone(&self.0)]
+    fn areas(&self) -> Areas {
+        self.0.clone()
     }
 
     fn restore(&mut self, _: &[u8]) -> Result<(), String> {
@@ -98,17 +100,31 @@ impl Arriving for Picky {
 
 const BANK: Window = Window { base: Pa(0x1000), size: 0x8000 };
 
-fn ram() -> Arc<Ram> {
-    Arc::new(Ram::new(&[BANK]).unwrap())
+/// The last block has a sector.
+const DISK: u64 = 2 * BLOCK + 512;
+
+/// A memory, and a disk in `file`.
+fn areas(file: &NamedTempFile) -> Areas {
+    file.as_file().set_len(DISK).unwrap();
+    let (file, format) = (file.path().to_owned(), Some(Format::Raw));
+    let disk = SharedDisk::open(&Image { file, format, read_only: false, snapshot: false }).unwrap();
+    Areas { memories: vec![Arc::new(Ram::new(&[BANK]).unwrap())], disks: vec![disk] }
 }
 
 fn messages() -> Vec<Message> {
-    let from = [ram()];
-    from[0].write(Pa(0x2000), &[7; 0x1800]).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    let from = areas(&file);
+    from.memories[0].write(Pa(0x2000), &[7; 0x1800]).unwrap();
+    from.disks[0].write(BLOCK, &[7; 5000]).unwrap();
     let mut packer = Packer::new();
     for page in 1..=8 {
-        assert!(packer.add(&from, (0, Pa(page * 0x1000))).is_none());
+        assert!(packer.add(&from, Place::page(0, Pa(page * 0x1000))).unwrap().is_none());
     }
+    let mut pieces = vec![packer.take().unwrap()];
+    for block in 0..3 {
+        assert!(packer.add(&from, Place::block(0, block * BLOCK)).unwrap().is_none());
+    }
+    pieces.push(packer.take().unwrap());
     let state = vec![3; 100];
     let hello = Hello {
         identity: Identity::default(),
@@ -116,17 +132,17 @@ fn messages() -> Vec<Message> {
         name: "guest".into(),
         kind: "machine".into(),
         memories: vec![vec![(BANK.base.0, BANK.size)]],
+        disks: vec![DISK],
         shape: vec![1; 20],
     };
     let (length, checksum) = (state.len() as u64, crc32fast::hash(&state));
-    vec![
-        Message::Hello(hello),
-        Message::Pages(packer.take().unwrap()),
-        Message::Round(1),
+    let end = [
+        Message::Mark(1),
         Message::State(state),
-        Message::Complete(Complete { length, checksum, pages: 8, paused: false }),
+        Message::Complete(Complete { length, checksum, pieces: 11, paused: false }),
         Message::Commit,
-    ]
+    ];
+    [Message::Hello(hello)].into_iter().chain(pieces).chain(end).collect()
 }
 
 /// The messages, with some changed before they get their checksums, left out, or said twice.
@@ -151,15 +167,15 @@ fn speech(messages: &[Message], numbers: &mut Numbers) -> Vec<u8> {
     std::mem::take(&mut *kept.0.lock().unwrap())
 }
 
-fn hear(house: &House, bytes: Vec<u8>) {
+fn hear(house: &House, areas: &Areas, bytes: Vec<u8>) {
     let said = Box::new(Said { bytes, at: 0 });
     let Ok(Some(knock)) = house.greet(said) else { return };
-    assert!(knock.hello().bytes() <= house.most_memory);
+    assert!(knock.hello().bytes() <= house.most_memory && knock.hello().disk_bytes() <= house.most_disk);
     assert!(!knock.hello().name.contains(char::is_control));
     // Whether these make sense is their own matter.
     let _ = crate::vm::moving::Shape::decode(knock.hello());
     let _ = crate::program::moving::Shape::decode(knock.hello());
-    let error = knock.welcome(None).receive(&mut Picky(ram()), |_| ()).unwrap_err();
+    let error = knock.welcome(None).receive(&mut Picky(areas.clone()), |_| ()).unwrap_err();
     assert!(!error.to_string().is_empty());
 }
 
@@ -167,12 +183,15 @@ fn hear(house: &House, bytes: Vec<u8>) {
 fn a_source_that_says_anything_is_survived_by_the_fuzzed_receiver() {
     let directory = tempfile::tempdir().unwrap();
     let register = Register::open(directory.path()).unwrap();
-    let house = House { register, patience: Duration::from_secs(1), most_memory: 1 << 20 };
-    let messages = messages();
+    let house =
+        House { register, patience: Duration::from_secs(1), most_memory: 1 << 20, most_disk: 1 << 20 };
+    let file = NamedTempFile::new().unwrap();
+    let (messages, areas) = (messages(), areas(&file));
     fuzzing::run(|numbers| {
         let speech = speech(&messages, numbers);
         // Half of the time some bytes change after all.
         let bytes = if numbers.below(2) == 0 { speech } else { Corpus::new([speech]).bytes(numbers) };
-        hear(&house, bytes);
+        hear(&house, &areas, bytes);
+        assert_eq!(file.as_file().metadata().unwrap().len(), DISK);
     });
 }

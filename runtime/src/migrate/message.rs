@@ -9,7 +9,7 @@ use crate::wire;
 
 const MAGIC: &[u8; 8] = b"MYVMMMOV";
 /// The version of the protocol: another one is refused.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What tells one move of one guest from all others: random.
 pub type Identity = [u8; 16];
@@ -27,6 +27,8 @@ pub struct Hello {
     pub kind: String,
     /// Base and size of each bank of each of its memories.
     pub memories: Vec<Vec<(u64, u64)>>,
+    /// Bytes of each of its disks that is copied.
+    pub disks: Vec<u64>,
     /// What else whoever builds a guest of this kind must know, encoded.
     pub shape: Vec<u8>,
 }
@@ -40,6 +42,11 @@ impl Hello {
     /// Bytes of all memories.
     pub fn bytes(&self) -> u64 {
         self.memories.iter().flatten().fold(0, |sum, (_, size)| sum.saturating_add(*size))
+    }
+
+    /// Bytes of all disks that are copied.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disks.iter().fold(0, |sum, size| sum.saturating_add(*size))
     }
 }
 
@@ -68,8 +75,8 @@ pub struct Complete {
     pub length: u64,
     /// Their CRC-32.
     pub checksum: u32,
-    /// Pages that were sent in all.
-    pub pages: u64,
+    /// Pages and blocks that were sent in all.
+    pub pieces: u64,
     /// Whether someone has paused the guest, so that it stays so.
     pub paused: bool,
 }
@@ -83,11 +90,11 @@ pub enum Message {
     Accept(Accept),
     /// The target does not take the guest, and why.
     Refuse(String),
-    /// Contents of memory, as `pages` packs them.
+    /// Contents of a memory, as `pieces` packs them.
     Pages(Vec<u8>),
-    /// The end of a round of pages, by its number.
-    Round(u32),
-    /// All pages of the round are in memory.
+    /// A mark in what is sent, by its number: at the end of each round, and in between where that has much of disks.
+    Mark(u32),
+    /// All that was sent before the mark is in memory or on stable storage.
     Heard(u32),
     /// The next bytes of the state.
     State(Vec<u8>),
@@ -107,9 +114,11 @@ pub enum Message {
     Cancel,
     /// See [`Ask`].
     Ask(Ask),
+    /// Contents of a disk, as `pieces` packs them.
+    Blocks(Vec<u8>),
 }
 
-/// The bytes of pages and of the state that a message has at most.
+/// The bytes of pages, of blocks and of the state that a message has at most.
 pub const MOST_BYTES: usize = 512 << 10;
 
 /// The most bytes that are said of a guest: programs are in there with their sources. Whoever says it has shown by
@@ -117,8 +126,24 @@ pub const MOST_BYTES: usize = 512 << 10;
 const MOST_HELLO: u32 = 8 << 20;
 
 /// The most bytes of each kind of message; kinds are numbers from 1.
-const LIMITS: [u32; 15] =
-    [MOST_HELLO, 4200, 4096, MOST_BYTES as u32, 4, 4, MOST_BYTES as u32, 64, 0, 0, 0, 0, 0, 0, 64];
+const LIMITS: [u32; 16] = [
+    MOST_HELLO,
+    4200,
+    4096,
+    MOST_BYTES as u32,
+    4,
+    4,
+    MOST_BYTES as u32,
+    64,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    64,
+    MOST_BYTES as u32,
+];
 
 fn limit(kind: u8) -> Option<u32> {
     LIMITS.get((kind as usize).checked_sub(1)?).copied()
@@ -131,7 +156,7 @@ impl Message {
             Self::Accept(accept) => (2, wire::encode(accept)),
             Self::Refuse(why) => (3, wire::encode(why)),
             Self::Pages(bytes) => (4, bytes.clone()),
-            Self::Round(number) => (5, wire::encode(number)),
+            Self::Mark(number) => (5, wire::encode(number)),
             Self::Heard(number) => (6, wire::encode(number)),
             Self::State(bytes) => (7, bytes.clone()),
             Self::Complete(complete) => (8, wire::encode(complete)),
@@ -142,6 +167,7 @@ impl Message {
             Self::Unknown => (13, Vec::new()),
             Self::Cancel => (14, Vec::new()),
             Self::Ask(ask) => (15, wire::encode(ask)),
+            Self::Blocks(bytes) => (16, bytes.clone()),
         }
     }
 
@@ -154,7 +180,7 @@ impl Message {
             }
             3 => Self::Refuse(printable(&value::<String>(&bytes)?)),
             4 => Self::Pages(bytes),
-            5 => Self::Round(value(&bytes)?),
+            5 => Self::Mark(value(&bytes)?),
             6 => Self::Heard(value(&bytes)?),
             7 => Self::State(bytes),
             8 => Self::Complete(value(&bytes)?),
@@ -165,6 +191,7 @@ impl Message {
             13 => Self::Unknown,
             14 => Self::Cancel,
             15 => Self::Ask(value(&bytes)?),
+            16 => Self::Blocks(bytes),
             _ => return Err(ChannelError::nonsense(format!("message {kind}"))),
         })
     }
@@ -245,6 +272,7 @@ mod tests {
             name: "a".into(),
             kind: "machine".into(),
             memories: vec![vec![(0, 4096)]],
+            disks: vec![512],
             shape: vec![1, 2],
         };
         let all = [
@@ -252,10 +280,10 @@ mod tests {
             Message::Accept(Accept { register: identity, remark: Some("so".into()) }),
             Message::Refuse("no".into()),
             Message::Pages(vec![1]),
-            Message::Round(3),
+            Message::Mark(3),
             Message::Heard(u32::MAX),
             Message::State(vec![0; MOST_BYTES]),
-            Message::Complete(Complete { length: 1, checksum: 2, pages: 3, paused: true }),
+            Message::Complete(Complete { length: 1, checksum: 2, pieces: 3, paused: true }),
             Message::Ready,
             Message::Commit,
             Message::Running,
@@ -263,6 +291,7 @@ mod tests {
             Message::Unknown,
             Message::Cancel,
             Message::Ask(Ask { identity, register: identity }),
+            Message::Blocks(vec![0; MOST_BYTES]),
         ];
         for (number, message) in (1..).zip(&all) {
             let (kind, bytes) = message.encode();

@@ -1,7 +1,7 @@
 //! Live migration: a guest moves to another process while it runs. `channel` carries checked messages over any
-//! stream, `message` says which there are, `pages` how memory goes, `register` who decided what became of a guest;
-//! `source` and `target` are the two sides. It knows a guest only as something with memory that can stand still,
-//! and neither command lines nor what kind of stream it is.
+//! stream, `message` says which there are, `pieces` how memory and disks go, `register` who decided what became of a
+//! guest; `source` and `target` are the two sides. It knows a guest only as something with memory, and perhaps disks, that
+//! can stand still, and neither command lines nor what kind of stream it is.
 //!
 //! ```text
 //! source                                          target
@@ -9,9 +9,9 @@
 //!                                     ◄────       preamble
 //! Hello: identity, name, shape        ────►
 //!                                     ◄────       Accept, or Refuse with a sentence
-//! Pages..., Round                     ────►
+//! Blocks..., Pages..., Mark           ────►
 //!                                     ◄────       Heard                            (any number of rounds)
-//! (stands still) Pages..., State..., Complete ──►
+//! (stands still) Blocks..., Pages..., State..., Complete ──►
 //!                                     ◄────       Ready: it holds the whole guest
 //! Commit: from here the source never runs by itself  ──►
 //!                                     ◄────       Running
@@ -26,7 +26,7 @@ mod channel;
 #[cfg(test)]
 mod fuzz;
 mod message;
-mod pages;
+mod pieces;
 mod progress;
 mod register;
 mod source;
@@ -34,8 +34,8 @@ mod target;
 
 pub use channel::{ChannelError, Stream};
 pub use message::{Hello, Identity};
-pub use pages::Place;
-pub use progress::{Progress, Status};
+pub use pieces::{Area, Areas, PieceError, Place};
+pub use progress::{Amount, Progress, Status};
 pub use register::{Decision, Register};
 pub use source::{Connect, DepartError, Departure, Leaving, Notice, Outcome, Standing, Terms};
 pub use target::{Arrival, ArriveError, Arrived, Arriving, House, Knock, Waiting, Waits};

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::pieces::{Area, Place};
+
 /// What a move is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Status {
     /// The connection is made.
     #[default]
     Setup,
-    /// Memory is sent while the guest runs.
+    /// Memory and disks are sent while the guest runs.
     Active,
     /// The guest stands still: the rest is sent.
     Device,
@@ -29,24 +31,35 @@ impl Status {
     }
 }
 
+/// How much of memory, or of disks, was sent, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// What the guest has.
+    pub total: u64,
+    /// What was sent, some of it several times.
+    pub sent: u64,
+    /// What is still to be sent.
+    pub remaining: u64,
+}
+
 /// How far a move is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     /// What it is at.
     pub status: Status,
-    /// Bytes of the guest's memories.
-    pub total: u64,
-    /// Bytes that were sent.
+    /// The guest's memories.
+    pub memory: Amount,
+    /// Those of its disks that are copied.
+    pub disks: Amount,
+    /// The images of these, for people: they are old once the guest runs at the target.
+    pub copied: Vec<String>,
+    /// Bytes that went over the connection.
     pub transferred: u64,
-    /// Pages that were sent.
-    pub pages: u64,
-    /// Bytes of pages that are still to be sent.
-    pub remaining: u64,
-    /// Rounds over changed pages.
+    /// Rounds over what changed.
     pub rounds: u32,
-    /// Bytes of pages that the network and the other side took in a second, in the last round.
+    /// Bytes of pages and blocks that the network and the other side took in a second, in the last round.
     pub rate: f64,
-    /// Pages that the guest changed in a second, in the last round.
+    /// Bytes of pages and blocks that the guest changed in a second, in the last round.
     pub dirty_rate: f64,
     /// How long the guest would stand still if it did now.
     pub expected_downtime: Duration,
@@ -60,4 +73,27 @@ pub struct Progress {
     pub remark: Option<String>,
     /// Why it failed, or is undecided.
     pub reason: Option<String>,
+}
+
+impl Progress {
+    /// What pieces of `area` count as.
+    fn amount(&mut self, area: Area) -> &mut Amount {
+        match area {
+            Area::Disk(_) => &mut self.disks,
+            Area::Memory(_) => &mut self.memory,
+        }
+    }
+
+    /// Takes note of what is to be sent now.
+    pub(super) fn set_remaining(&mut self, places: &[Place]) {
+        (self.memory.remaining, self.disks.remaining) = (0, 0);
+        places.iter().for_each(|place| self.amount(place.area).remaining += place.bytes());
+    }
+
+    /// Takes note of a piece that was sent.
+    pub(super) fn note_sent(&mut self, place: Place) {
+        let amount = self.amount(place.area);
+        amount.sent += place.bytes();
+        amount.remaining -= place.bytes();
+    }
 }

@@ -7,26 +7,27 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use translator::addr::PAGE_SIZE;
-
 use super::channel::{Channel, ChannelError, Stream};
 use super::message::{Accept, Ask, Complete, Hello, Identity, MOST_BYTES, Message};
-use super::pages::{Packer, Place};
+use super::pieces::{Area, Areas, Packer, PieceError, Place, bytes};
 use super::progress::{Progress, Status};
 use super::register::random;
-use crate::memory::Ram;
+use crate::backend::disk::SharedDisk;
 
 /// A guest that can leave.
 pub trait Leaving {
     /// What the target must know of it. The identity is filled in later.
     fn hello(&self) -> Hello;
 
-    /// Its memories.
-    fn memories(&self) -> Vec<Arc<Ram>>;
+    /// Its memories, and those of its disks that are to be copied.
+    fn areas(&self) -> Areas;
 
-    /// The pages that changed since the last call, or, at the first, all that may be other than zero. The guest stands
+    /// The pieces that changed since the last call, or, at the first, all that may be other than zero. The guest stands
     /// still for a moment.
-    fn changed(&mut self) -> Vec<Place>;
+    ///
+    /// # Errors
+    /// Says why they cannot be known.
+    fn changed(&mut self) -> Result<Vec<Place>, String>;
 
     /// Slows it down by so many percent; 0 does not.
     fn throttle(&mut self, percent: u32);
@@ -55,9 +56,9 @@ pub trait Leaving {
 
 /// A guest that stands still.
 pub struct Standing {
-    /// The pages that changed since the last look.
-    pub pages: Vec<Place>,
-    /// Everything but its memories.
+    /// The pieces that changed since the last look.
+    pub places: Vec<Place>,
+    /// Everything but these.
     pub state: Vec<u8>,
     /// Whether it would stand still anyway, since someone has paused it.
     pub paused: bool,
@@ -83,6 +84,8 @@ pub struct Terms {
     pub doubt: Duration,
     /// The most bytes that are sent in a second.
     pub bandwidth: Option<u64>,
+    /// Whether the disks that the guest can change are copied.
+    pub with_disks: bool,
 }
 
 impl Default for Terms {
@@ -93,6 +96,7 @@ impl Default for Terms {
             patience: seconds(10),
             doubt: seconds(5),
             bandwidth: None,
+            with_disks: false,
         }
     }
 }
@@ -112,8 +116,13 @@ pub enum DepartError {
     /// The guest cannot be moved.
     #[error("{0}")]
     Guest(String),
+    /// A part of the guest cannot be read.
+    #[error(transparent)]
+    Piece(#[from] PieceError),
     /// The guest changes faster than it can be sent.
-    #[error("the guest changes memory faster than it can be sent, even slowed down")]
+    #[error(
+        "the guest changes memory or disks faster than they can be sent, even slowed down; allow it to stand still for longer"
+    )]
     Endless,
     /// The target has promised not to run it.
     #[error("the receiver did not take the guest over")]
@@ -160,7 +169,10 @@ const FIRST_THROTTLE: u32 = 20;
 const MOST_THROTTLE: u32 = 95;
 /// Rounds after which the guest stays.
 const MOST_ROUNDS: u32 = 200;
-/// What standing still takes beside sending pages.
+/// Bytes of disks after which the target is waited for, until it has them on stable storage: so that this never takes long,
+/// and a target that has no room for them is heard.
+const MOST_UNSETTLED: u64 = 16 << 20;
+/// What standing still takes beside sending pieces.
 const OVERHEAD: Duration = Duration::from_millis(8);
 /// How often the target is asked what became of the guest.
 const ASKING: Duration = Duration::from_millis(200);
@@ -194,6 +206,11 @@ impl Departure {
             decided: Condvar::new(),
             notify,
         })
+    }
+
+    /// How the guest is to be moved.
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// How far it is.
@@ -234,8 +251,19 @@ impl Departure {
 
     /// Moves the guest, however long that takes.
     pub fn run(&self, guest: &mut dyn Leaving, way: &Arc<dyn Connect>) -> Outcome {
-        let mut source =
-            Source { departure: self, guest, way, packer: Packer::new(), stood: None, paused: false };
+        let areas = guest.areas();
+        self.update(|progress| progress.copied = areas.disks.iter().map(SharedDisk::name).collect());
+        let mut source = Source {
+            departure: self,
+            guest,
+            way,
+            areas,
+            packer: Packer::new(),
+            unsettled: 0,
+            marks: 0,
+            pieces: 0,
+            stood: None,
+        };
         let result = source.attempt();
         let outcome = source.conclude(result);
         let status = match &outcome {
@@ -333,11 +361,16 @@ struct Source<'a> {
     departure: &'a Departure,
     guest: &'a mut dyn Leaving,
     way: &'a Arc<dyn Connect>,
+    areas: Areas,
     packer: Packer,
+    /// Bytes of disks since the last mark.
+    unsettled: u64,
+    /// Marks that were sent.
+    marks: u32,
+    /// Pieces that were sent.
+    pieces: u64,
     /// Since when the guest stands still.
     stood: Option<Instant>,
-    /// Whether it stood still already.
-    paused: bool,
 }
 
 /// Why an attempt failed, and what the target may have got.
@@ -378,7 +411,9 @@ impl Source<'_> {
         if !hello.fits() {
             return Err(DepartError::Guest("there is too much to be said of it for one message".into()));
         }
-        self.departure.update(|progress| progress.total = hello.bytes());
+        self.departure.update(|progress| {
+            (progress.memory.total, progress.disks.total) = (hello.bytes(), hello.disk_bytes());
+        });
         channel.tell(&Message::Hello(hello))?;
         match channel.hear()? {
             Message::Accept(accept) => Ok(accept),
@@ -394,98 +429,109 @@ impl Source<'_> {
         let mut rest = rest?;
         self.departure.enter(Status::Device);
         self.stood = Some(Instant::now());
-        let Standing { pages, state, paused } = self.guest.stop().map_err(DepartError::Guest)?;
-        self.paused = paused;
+        let Standing { places, state, paused } = self.guest.stop().map_err(DepartError::Guest)?;
         (self.departure.notify)(Notice::Still(true));
-        rest.extend(pages);
+        rest.extend(places);
         rest.sort_unstable();
         rest.dedup();
-        self.send_pages(channel, &rest)?;
+        self.send_pieces(channel, &rest)?;
         for bytes in state.chunks(MOST_BYTES) {
             channel.tell(&Message::State(bytes.to_vec()))?;
         }
-        let pages = lock(&self.departure.progress).pages;
         let (length, checksum) = (state.len() as u64, crc32fast::hash(&state));
-        channel.tell(&Message::Complete(Complete { length, checksum, pages, paused }))?;
+        channel.tell(&Message::Complete(Complete { length, checksum, pieces: self.pieces, paused }))?;
         Ok(())
     }
 
-    /// Sends changed pages while the guest runs, until the rest, which is given back, is small enough.
+    /// Sends changed pieces while the guest runs, until the rest, which is given back, is small enough.
     fn send_rounds(&mut self, channel: &mut Channel) -> Result<Vec<Place>, DepartError> {
-        let mut pages = self.guest.changed();
+        let mut places = self.guest.changed().map_err(DepartError::Guest)?;
         let mut throttle = 0;
         for round in 1..=MOST_ROUNDS {
             let begun = Instant::now();
             self.departure.update(|progress| progress.rounds = round);
             (self.departure.notify)(Notice::Round(round));
-            self.send_pages(channel, &pages)?;
-            channel.tell(&Message::Round(round))?;
-            match channel.hear()? {
-                Message::Heard(heard) if heard == round => {}
-                other => return Err(other.unexpected().into()),
-            }
-            let next = self.guest.changed();
-            let expected = self.foresee(pages.len(), next.len(), begun.elapsed());
+            self.send_pieces(channel, &places)?;
+            self.mark(channel)?;
+            let next = self.guest.changed().map_err(DepartError::Guest)?;
+            let expected = self.foresee(&places, &next, begun.elapsed());
             if expected <= self.departure.terms.downtime || next.is_empty() {
                 return Ok(next);
             }
-            if round > FREE_ROUNDS && next.len() * 10 > pages.len() * 7 {
+            if round > FREE_ROUNDS && bytes(&next) * 10 > bytes(&places) * 7 {
                 let more = if throttle == 0 { FIRST_THROTTLE } else { throttle + FIRST_THROTTLE / 2 };
                 throttle = more.min(MOST_THROTTLE);
                 self.guest.throttle(throttle);
                 self.departure.update(|progress| progress.throttle = throttle);
             }
-            pages = next;
+            places = next;
         }
         Err(DepartError::Endless)
     }
 
-    /// How long the guest would stand still now, if `sent` pages took `took` and `next` are left.
-    fn foresee(&self, sent: usize, next: usize, took: Duration) -> Duration {
+    /// How long the guest would stand still now, if `sent` took `took` and `next` is left.
+    fn foresee(&self, sent: &[Place], next: &[Place], took: Duration) -> Duration {
         let seconds = took.as_secs_f64().max(1e-6);
-        let bytes = |pages: usize| pages as f64 * PAGE_SIZE as f64;
-        let each = seconds / sent.max(1) as f64;
-        let expected = Duration::from_secs_f64(each * next as f64) + OVERHEAD;
+        let (sent, left) = (bytes(sent) as f64, bytes(next) as f64);
+        let expected = Duration::from_secs_f64(seconds / sent.max(1.0) * left) + OVERHEAD;
         self.departure.update(|progress| {
-            progress.rate = bytes(sent) / seconds;
-            progress.dirty_rate = next as f64 / seconds;
-            progress.remaining = bytes(next) as u64;
+            progress.rate = sent / seconds;
+            progress.dirty_rate = left / seconds;
+            progress.set_remaining(next);
             progress.expected_downtime = expected;
         });
         expected
     }
 
-    fn send_pages(&mut self, channel: &mut Channel, pages: &[Place]) -> Result<(), DepartError> {
-        let memories = self.guest.memories();
-        self.departure.update(|progress| progress.remaining = pages.len() as u64 * PAGE_SIZE);
-        for place in pages {
-            if let Some(message) = self.packer.add(&memories, *place) {
-                self.send_packed(channel, message)?;
+    fn send_pieces(&mut self, channel: &mut Channel, places: &[Place]) -> Result<(), DepartError> {
+        self.departure.update(|progress| progress.set_remaining(places));
+        for place in places {
+            if let Some(message) = self.packer.add(&self.areas, *place)? {
+                self.send_packed(channel, &message)?;
             }
-            self.departure.update(|progress| {
-                progress.pages += 1;
-                progress.remaining -= PAGE_SIZE;
-            });
+            self.pieces += 1;
+            self.departure.update(|progress| progress.note_sent(*place));
+            if matches!(place.area, Area::Disk(_)) {
+                self.unsettled += place.bytes();
+            }
+            if self.unsettled >= MOST_UNSETTLED {
+                self.send_rest(channel)?;
+                self.mark(channel)?;
+            }
         }
-        match self.packer.take() {
-            Some(message) => self.send_packed(channel, message),
-            None => Ok(()),
+        self.send_rest(channel)
+    }
+
+    /// Sends what is packed.
+    fn send_rest(&mut self, channel: &mut Channel) -> Result<(), DepartError> {
+        self.packer.take().map_or(Ok(()), |message| self.send_packed(channel, &message))
+    }
+
+    /// Waits until the target has all that was sent.
+    fn mark(&mut self, channel: &mut Channel) -> Result<(), DepartError> {
+        self.unsettled = 0;
+        self.marks += 1;
+        channel.tell(&Message::Mark(self.marks))?;
+        match channel.hear()? {
+            Message::Heard(heard) if heard == self.marks => Ok(()),
+            Message::Refuse(why) => Err(DepartError::Refused(why)),
+            other => Err(other.unexpected().into()),
         }
     }
 
-    fn send_packed(&mut self, channel: &mut Channel, message: Vec<u8>) -> Result<(), DepartError> {
+    fn send_packed(&mut self, channel: &mut Channel, message: &Message) -> Result<(), DepartError> {
         if self.departure.cancelled.load(Ordering::SeqCst) {
             return Err(ChannelError::Cancelled.into());
         }
-        let (bytes, begun) = (message.len(), Instant::now());
-        channel.tell(&Message::Pages(message))?;
-        let took = begun.elapsed();
+        let (before, begun) = (channel.sent, Instant::now());
+        channel.tell(message)?;
+        let (bytes, took) = (channel.sent - before, begun.elapsed());
         // Nobody waits for the network while the guest does.
         if let Some(bandwidth) = self.departure.terms.bandwidth.filter(|_| self.stood.is_none()) {
             let due = Duration::from_secs_f64(bytes as f64 / bandwidth.max(1) as f64);
             thread::sleep(due.saturating_sub(took).min(self.departure.terms.patience / 2));
         }
-        self.packer.economy.note_sent(bytes, begun.elapsed());
+        self.packer.economy.note_sent(bytes as usize, begun.elapsed());
         self.departure.update(|progress| progress.transferred = channel.sent);
         Ok(())
     }
@@ -543,7 +589,7 @@ impl Source<'_> {
     fn conclude(&mut self, result: Result<(), Failure>) -> Outcome {
         let downtime = self.stood.map(|stood| stood.elapsed());
         let Err(Failure { error, question }) = result else {
-            self.departure.update(|progress| (progress.downtime, progress.remaining) = (downtime, 0));
+            self.departure.update(|progress| progress.downtime = downtime);
             return Outcome::Moved;
         };
         if self.stood.is_some()

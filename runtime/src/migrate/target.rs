@@ -1,6 +1,7 @@
 //! The target of a move: it takes what a source sends, of which nothing is believed, and lets the guest run when the
 //! source has let go of it. It must not know what guests there are, nor how connections are accepted.
 
+use std::error::Error as _;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Channel, ChannelError, Stream};
 use super::message::{Accept, Complete, Hello, Identity, Message, printable};
-use super::pages::unpack;
+use super::pieces::{Area, Areas, PieceError, unpack};
 use super::register::{Decision, Register};
+use crate::backend::disk::SharedDisk;
 use crate::memory::Ram;
 
 /// A guest that arrives: it was built, has no memory and no state yet, and stands still.
 pub trait Arriving {
-    /// Its memories.
-    fn memories(&self) -> Vec<Arc<Ram>>;
+    /// Its memories, and those of its disks that are copied; all are zero.
+    fn areas(&self) -> Areas;
 
-    /// Takes over its state; its memories are filled.
+    /// Takes over its state; its memories and disks are filled.
     ///
     /// # Errors
     /// Says what is wrong with it; the guest is then of no use.
@@ -42,6 +44,8 @@ pub struct House {
     pub patience: Duration,
     /// The most bytes of memory of a guest.
     pub most_memory: u64,
+    /// The most bytes of disks that are copied with a guest.
+    pub most_disk: u64,
 }
 
 /// Why a guest does not arrive.
@@ -100,10 +104,15 @@ impl House {
 
     fn judge(&self, channel: Channel, hello: Hello) -> Result<Knock, ArriveError> {
         let mut knock = Knock { channel, hello, arrived: Instant::now(), register: self.register.clone() };
-        let (bytes, most) = (knock.hello.bytes(), self.most_memory);
-        if bytes > most {
-            let why = format!("the guest has {} MB of memory, and {} are allowed", bytes >> 20, most >> 20);
-            return Err(knock.refuse(&why));
+        for (what, bytes, most) in [
+            ("memory", knock.hello.bytes(), self.most_memory),
+            ("disks to be copied", knock.hello.disk_bytes(), self.most_disk),
+        ] {
+            if bytes > most {
+                let why =
+                    format!("the guest has {} MB of {what}, and {} are allowed", bytes >> 20, most >> 20);
+                return Err(knock.refuse(&why));
+            }
         }
         knock.hello.name = printable(&knock.hello.name);
         Ok(knock)
@@ -239,15 +248,19 @@ impl Arrival {
         guest: &mut dyn Arriving,
         lost: impl Fn(&ArriveError),
     ) -> Result<Arrived, ArriveError> {
-        let memories = guest.memories();
-        let here: Vec<Vec<_>> = memories.iter().map(|ram| banks(ram)).collect();
-        if here != self.knock.hello.memories {
-            return Err(self.knock.refuse("the guest would have other memory here"));
+        let areas = guest.areas();
+        let memories: Vec<Vec<_>> = areas.memories.iter().map(|ram| banks(ram)).collect();
+        let disks: Vec<_> = areas.disks.iter().map(SharedDisk::size).collect();
+        if (&memories, &disks) != (&self.knock.hello.memories, &self.knock.hello.disks) {
+            return Err(self.knock.refuse("the guest would have other memory or disks here"));
         }
         let remark = self.remark.take().map(|remark| sentence(&remark));
         let accept = Accept { register: self.knock.register.identity, remark };
         self.knock.channel.tell(&Message::Accept(accept))?;
-        let (state, complete) = self.fill(&memories)?;
+        let (state, complete) = match self.fill(&areas) {
+            Err(ArriveError::Refused(why)) => return Err(self.knock.refuse(&why)),
+            filled => filled?,
+        };
         if let Err(why) = guest.restore(&state) {
             return Err(self.knock.refuse(&why));
         }
@@ -257,17 +270,19 @@ impl Arrival {
         Ok(Arrived { paused: complete.paused })
     }
 
-    /// Takes pages and state until the source says that this was all.
-    fn fill(&mut self, memories: &[Arc<Ram>]) -> Result<(Vec<u8>, Complete), ArriveError> {
+    /// Takes pieces and state until the source says that this was all.
+    fn fill(&mut self, areas: &Areas) -> Result<(Vec<u8>, Complete), ArriveError> {
         let channel = &mut self.knock.channel;
-        let (mut state, mut pages) = (Vec::new(), 0);
+        let (mut state, mut intake) = (Vec::new(), Intake { areas, pieces: 0, trouble: None });
         let nonsense = |what: &str| Err(ChannelError::nonsense(what).into());
         loop {
             match channel.hear()? {
-                Message::Pages(bytes) => {
-                    pages += unpack(&bytes, memories).map_err(ChannelError::Nonsense)?;
+                Message::Pages(bytes) => intake.take(&bytes, Area::Memory)?,
+                Message::Blocks(bytes) => intake.take(&bytes, Area::Disk)?,
+                Message::Mark(number) => {
+                    intake.settle()?;
+                    channel.tell(&Message::Heard(number))?;
                 }
-                Message::Round(number) => channel.tell(&Message::Heard(number))?,
                 Message::State(bytes) => {
                     state.extend(bytes);
                     if state.len() as u64 > MOST_STATE {
@@ -275,7 +290,8 @@ impl Arrival {
                     }
                 }
                 Message::Complete(complete) => {
-                    let same = (state.len() as u64, pages) == (complete.length, complete.pages);
+                    intake.settle()?;
+                    let same = (state.len() as u64, intake.pieces) == (complete.length, complete.pieces);
                     if !same || crc32fast::hash(&state) != complete.checksum {
                         return nonsense("something got lost on the way");
                     }
@@ -358,6 +374,45 @@ impl Arrival {
                 return self.claim(guest);
             }
         }
+    }
+}
+
+/// Takes the pieces of a guest.
+struct Intake<'a> {
+    areas: &'a Areas,
+    /// How many came.
+    pieces: u64,
+    /// Why the host does not take more.
+    trouble: Option<String>,
+}
+
+impl Intake<'_> {
+    /// Puts the pieces of a message where they belong. A host that fails is told of when the source listens.
+    fn take(&mut self, message: &[u8], area: fn(u16) -> Area) -> Result<(), ArriveError> {
+        if self.trouble.is_some() {
+            return Ok(());
+        }
+        match unpack(message, area, self.areas) {
+            Ok(pieces) => self.pieces += pieces,
+            Err(PieceError::Nonsense(what)) => return Err(ChannelError::Nonsense(what).into()),
+            Err(error) => self.trouble = Some(words(&error)),
+        }
+        Ok(())
+    }
+
+    /// Brings all that came where it belongs for good.
+    fn settle(&mut self) -> Result<(), ArriveError> {
+        let settled =
+            self.trouble.take().map_or_else(|| self.areas.settle().map_err(|error| words(&error)), Err);
+        settled.map_err(ArriveError::Refused)
+    }
+}
+
+/// An error with its cause.
+fn words(error: &PieceError) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -8,6 +8,8 @@
 mod board;
 mod console;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod image;
 mod memory;
 pub mod moving;

@@ -10,7 +10,7 @@ use super::image::Image;
 use super::vm::{Execution, ProgramError, ProgramVm};
 use crate::machine::Ending;
 use crate::memory::{Ram, pages};
-use crate::migrate::{self, Hello, Identity, Place, Standing};
+use crate::migrate::{self, Areas, Hello, Identity, Place, Standing};
 use crate::pause::{Brake, Hold, Member, Pausable};
 use crate::snapshot::Reader;
 use crate::wire::{self, WireError};
@@ -129,7 +129,7 @@ impl<'a> Leaving<'a> {
         let mut places = Vec::new();
         let mut states = Vec::new();
         for (number, (changed, parts)) in (0..).zip(looked) {
-            places.extend(changed.into_iter().map(|pa| (number, pa)));
+            places.extend(changed.into_iter().map(|pa| Place::page(number, pa)));
             states.push(parts);
         }
         (places, states)
@@ -160,16 +160,17 @@ impl migrate::Leaving for Leaving<'_> {
             name: self.name.clone(),
             kind: KIND.into(),
             memories: self.rams.iter().map(banks).collect(),
+            disks: Vec::new(),
             shape: self.shape.clone(),
         }
     }
 
-    fn memories(&self) -> Vec<Arc<Ram>> {
-        self.rams.clone()
+    fn areas(&self) -> Areas {
+        Areas { memories: self.rams.clone(), disks: Vec::new() }
     }
 
-    fn changed(&mut self) -> Vec<Place> {
-        self.look().0
+    fn changed(&mut self) -> Result<Vec<Place>, String> {
+        Ok(self.look().0)
     }
 
     fn throttle(&mut self, percent: u32) {
@@ -188,11 +189,11 @@ impl migrate::Leaving for Leaving<'_> {
             *hold = Some(vms.hold());
             is_paused = vms.is_paused();
         }
-        let (pages, states) = self.look();
+        let (places, states) = self.look();
         if states.iter().all(Option::is_none) {
             return Err("all programs have ended".into());
         }
-        Ok(Standing { pages, state: wire::encode(&states), paused: is_paused })
+        Ok(Standing { places, state: wire::encode(&states), paused: is_paused })
     }
 
     fn let_go(&mut self) -> Result<(), String> {
@@ -244,8 +245,8 @@ impl Arriving {
 }
 
 impl migrate::Arriving for Arriving {
-    fn memories(&self) -> Vec<Arc<Ram>> {
-        self.each(|vm| Arc::clone(&vm.machine.ram))
+    fn areas(&self) -> Areas {
+        Areas { memories: self.each(|vm| Arc::clone(&vm.machine.ram)), disks: Vec::new() }
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {

@@ -3,6 +3,8 @@
 //! kinds of machines there are.
 
 mod capture;
+#[cfg(test)]
+pub mod damage;
 pub mod file;
 pub mod format;
 mod ram;

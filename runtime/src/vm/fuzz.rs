@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::thread;
 
-use fuzzing::{Corpus, Numbers};
 use translator::model::MIPS64R2;
 
 use super::snapshots::{Form, Opened, files, state_of};
@@ -14,27 +13,12 @@ use crate::backend::disk::{Format, Image};
 use crate::backend::net::{Link, stream};
 use crate::backend::terminal::{End, Terminal};
 use crate::device::Size;
-use crate::snapshot::{PartFacts, Reader, Writer, format};
+use crate::snapshot::Reader;
+use crate::snapshot::damage::Example;
 
 /// How long a machine runs that is not refused.
 const LIFE: Duration = Duration::from_millis(2);
 const RAM: u64 = 2 << 20;
-
-/// A part as it is in a file.
-#[derive(Clone)]
-struct Part {
-    kind: String,
-    version: u16,
-    plain: Vec<u8>,
-}
-
-/// A snapshot that is right.
-struct Example {
-    /// All before the parts.
-    front: Vec<u8>,
-    parts: Vec<Part>,
-    whole: Corpus,
-}
 
 /// A machine with a disk, whose cable leads nowhere, and whose console prints to `shown`.
 fn config(disk: &Path, shown: &Path) -> Config {
@@ -94,49 +78,7 @@ fn example(config: &Config, file: &Path, before: &Path, form: &Form) -> Example 
     vm.snapshots.save(before, &Form::Compressed).expect("the file can be written");
     vm.snapshots.save(file, form).expect("the file can be written");
     let bytes = fs::read(file).expect("it was written");
-    let mut reader = Reader::open(&fs::File::open(file).expect("it was written")).expect("it is right");
-    let (start, facts) = (reader.start(), reader.facts().to_vec());
-    let part = |facts: PartFacts| {
-        let plain = reader.take(&facts.kind, facts.version).expect("it is right").expect("it is there");
-        Part { kind: facts.kind, version: facts.version, plain }
-    };
-    let parts = facts.into_iter().map(part).collect();
-    Example { front: bytes[..start as usize].to_vec(), parts, whole: Corpus::new([bytes]) }
-}
-
-/// The example with something wrong in it.
-fn damaged(example: &Example, numbers: &mut Numbers) -> Vec<u8> {
-    if numbers.once_in(8) {
-        return example.whole.bytes(numbers);
-    }
-    let mut parts = example.parts.clone();
-    for _ in 0..=numbers.below(2) {
-        let place = numbers.index(parts.len());
-        match numbers.below(12) {
-            0 => drop(parts.remove(place)),
-            1 => parts.insert(place, parts[place].clone()),
-            2 => {
-                let other = numbers.index(parts.len());
-                parts.swap(place, other);
-            }
-            3 => parts[place].version = numbers.value() as u16,
-            4..=6 => parts[place].plain = Corpus::new([&parts[place].plain]).bytes(numbers),
-            // All that is behind it means what it meant.
-            _ => {
-                let plain = &mut parts[place].plain;
-                let byte = numbers.index(plain.len().max(1));
-                plain.iter_mut().skip(byte).take(1).for_each(|byte| *byte = numbers.value() as u8);
-            }
-        }
-    }
-    let mut writer = Writer::default();
-    for part in &parts {
-        writer.add(&part.kind, part.version, &part.plain);
-    }
-    let mut file = example.front.clone();
-    file[..format::HEAD as usize].copy_from_slice(&format::head(example.front.len() as u64));
-    file.extend(writer.parts());
-    file
+    Example::new(bytes, Reader::open(&fs::File::open(file).expect("it was written")).expect("it is right"))
 }
 
 /// Looks at a snapshot without going on from it.
@@ -161,7 +103,7 @@ fn fuzz_snapshot() {
     let examples = forms.map(|form| example(&config, &at("good"), &before, &form));
     let (mut refused, mut ran) = (0, 0);
     fuzzing::run(|numbers| {
-        let file = damaged(&examples[numbers.index(examples.len())], numbers);
+        let file = examples[numbers.index(examples.len())].damaged(numbers);
         fs::write(at("bad"), file).expect("the host has room");
         look(&at("bad"));
         match Vm::restore(&config, &at("bad"), Box::new(io::sink())) {

@@ -13,13 +13,13 @@ use translator::model::MIPS64R2;
 
 use super::snapshots::{self, Identity, Snapshots, begin_watch, machine_state};
 use super::{Config, Vm, VmError};
-use crate::backend::disk::{DiskError, Format, SharedDisk};
+use crate::backend::disk::{DiskError, Format, SharedDisk, Watch};
 use crate::backend::net::Link;
 use crate::board::virt;
 use crate::drive::Schedule;
 use crate::machine::{Ending, Machine};
 use crate::memory::{Ram, pages};
-use crate::migrate::{self, Hello, Standing};
+use crate::migrate::{self, Areas, Hello, Place, Standing};
 use crate::pause::{Brake, Hold};
 use crate::snapshot::Reader;
 use crate::vcpu::Vcpu;
@@ -62,17 +62,28 @@ pub struct BootShape {
     pub command_line: String,
 }
 
-/// A disk, which both sides open by the same name. One that does not refuse changes is handed over.
+/// A disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskShape {
-    /// The image, by its absolute name.
+    /// The image at the source, by its absolute name.
     pub file: PathBuf,
     /// Whether it is stored as qcow2.
     pub qcow2: bool,
-    /// Whether it refuses changes.
-    pub read_only: bool,
+    /// How the target has it.
+    pub passage: Passage,
     /// Bytes of the disk.
     pub bytes: u64,
+}
+
+/// How a disk gets to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Passage {
+    /// It refuses changes, and both sides open it by the same name.
+    ReadOnly,
+    /// Both sides open it by the same name, and it is handed over.
+    HandedOver,
+    /// Its content goes with the guest, to an image of the target's.
+    Copied,
 }
 
 /// A network card.
@@ -108,7 +119,7 @@ impl BootShape {
 }
 
 impl Shape {
-    fn of(config: &Config, reboots: bool, machine: &Machine) -> Result<Self, String> {
+    fn of(config: &Config, reboots: bool, with_disks: bool, machine: &Machine) -> Result<Self, String> {
         if !config.consoles.is_empty() {
             return Err("a machine with --console cannot be moved: its other end is on this host".into());
         }
@@ -121,7 +132,7 @@ impl Shape {
                 Schedule::Slices(slice) => Some(slice),
             },
             elapsed: machine.run_time().as_nanos() as u64,
-            disks: config.disks.iter().map(disk).collect::<Result<_, _>>()?,
+            disks: config.disks.iter().map(|disk| disk_shape(disk, with_disks)).collect::<Result<_, _>>()?,
             cards: config
                 .cards
                 .iter()
@@ -139,6 +150,11 @@ impl Shape {
         })
     }
 
+    /// The disks that are copied.
+    pub fn copied(&self) -> impl Iterator<Item = &DiskShape> {
+        self.disks.iter().filter(|disk| disk.passage == Passage::Copied)
+    }
+
     /// What a source says.
     ///
     /// # Errors
@@ -146,6 +162,9 @@ impl Shape {
     pub fn decode(hello: &Hello) -> Result<Self, ShapeError> {
         let shape: Self = wire::decode(&hello.shape)?;
         let many = shape.disks.len() + shape.cards.len() > MOST_DEVICES;
+        if !shape.copied().map(|disk| disk.bytes).eq(hello.disks.iter().copied()) {
+            return Err(ShapeError::Size);
+        }
         if many || shape.ram != hello.bytes() || shape.vcpus as usize > virt::MAX_VCPUS {
             return Err(ShapeError::Size);
         }
@@ -170,7 +189,7 @@ pub enum ShapeError {
     Model(String),
 }
 
-fn disk(disk: &SharedDisk) -> Result<DiskShape, String> {
+fn disk_shape(disk: &SharedDisk, with_disks: bool) -> Result<DiskShape, String> {
     let image = disk.image().ok_or("a disk of the machine is in no image file, and so cannot be named")?;
     let name = image.file.display();
     if image.snapshot && !image.read_only {
@@ -178,7 +197,19 @@ fn disk(disk: &SharedDisk) -> Result<DiskShape, String> {
     }
     let file = std::fs::canonicalize(&image.file).map_err(|error| format!("disk image {name}: {error}"))?;
     let qcow2 = image.format == Some(Format::Qcow2);
-    Ok(DiskShape { file, qcow2, read_only: image.read_only, bytes: disk.size() })
+    let passage = match (image.read_only, with_disks) {
+        (true, _) => Passage::ReadOnly,
+        (false, true) => Passage::Copied,
+        (false, false) => Passage::HandedOver,
+    };
+    Ok(DiskShape { file, qcow2, passage, bytes: disk.size() })
+}
+
+/// Those of a machine's `disks` that are copied, or those that are not.
+fn split(shape: &Shape, disks: &[SharedDisk], copied: bool) -> Vec<SharedDisk> {
+    let disks =
+        shape.disks.iter().zip(disks).filter(|(shape, _)| (shape.passage == Passage::Copied) == copied);
+    disks.map(|(_, disk)| disk.clone()).collect()
 }
 
 /// How long disks are tried to be taken back.
@@ -206,37 +237,72 @@ pub struct Leaving<'a> {
     _watch: MutexGuard<'a, Option<Identity>>,
     /// Whether memory is watched already.
     begun: bool,
+    /// The disks that are copied.
+    copied: Vec<(SharedDisk, Watch)>,
+    /// The disks that are not.
+    shared: Vec<SharedDisk>,
     hold: Option<Hold<Vcpu>>,
     brake: Option<Brake>,
 }
 
 impl<'a> Leaving<'a> {
     /// The machine of `snapshots`, which was built from `config` and is called `name`. When it resets, it boots again if
-    /// it `reboots`.
+    /// it `reboots`. The disks that it can change are copied if they are to go `with_disks`.
     ///
     /// # Errors
     /// Says why it cannot leave.
-    pub fn new(snapshots: &'a Snapshots, config: &Config, name: &str, reboots: bool) -> Result<Self, String> {
+    pub fn new(
+        snapshots: &'a Snapshots,
+        config: &Config,
+        name: &str,
+        reboots: bool,
+        with_disks: bool,
+    ) -> Result<Self, String> {
         let mut watch = snapshots.watch().ok_or("the machine is just being saved or moved")?;
         // What was clean since then is known no longer.
         *watch = None;
-        let shape = Shape::of(config, reboots, &snapshots.shared.machine)?;
-        let name = name.to_owned();
-        Ok(Self { snapshots, name, shape, _watch: watch, begun: false, hold: None, brake: None })
+        let shape = Shape::of(config, reboots, with_disks, &snapshots.shared.machine)?;
+        let disks = &snapshots.shared.disks;
+        let copied =
+            split(&shape, disks, true).into_iter().map(|disk| (disk.clone(), disk.watch())).collect();
+        Ok(Self {
+            snapshots,
+            name: name.to_owned(),
+            _watch: watch,
+            begun: false,
+            copied,
+            shared: split(&shape, disks, false),
+            shape,
+            hold: None,
+            brake: None,
+        })
     }
 
     fn ram(&self) -> &Arc<Ram> {
         &self.snapshots.shared.machine.ram
     }
 
-    fn take_changed(&mut self, hold: &Hold<Vcpu>) -> Vec<migrate::Place> {
+    fn take_changed(&mut self, hold: &Hold<Vcpu>) -> Result<Vec<Place>, String> {
+        let mut places = self.take_blocks()?;
         let dirty = begin_watch(&self.snapshots.shared.machine, hold, None);
         if std::mem::replace(&mut self.begun, true) {
-            return dirty.into_iter().map(|pa| (0, pa)).collect();
+            places.extend(dirty.into_iter().map(|pa| Place::page(0, pa)));
+            return Ok(places);
         }
         let populated = snapshots::populated(self.ram(), &dirty);
-        let banks = pages(self.ram().banks());
-        banks.filter(|pa| populated[pa.page_number() as usize]).map(|pa| (0, pa)).collect()
+        let banks = pages(self.ram().banks()).filter(|pa| populated[pa.page_number() as usize]);
+        places.extend(banks.map(|pa| Place::page(0, pa)));
+        Ok(places)
+    }
+
+    fn take_blocks(&mut self) -> Result<Vec<Place>, String> {
+        let mut places = Vec::new();
+        for (number, (disk, watch)) in (0..).zip(&mut self.copied) {
+            let changed = watch.changed();
+            let changed = changed.map_err(|error| format!("disk image {}: {error}", disk.name()))?;
+            places.extend(changed.into_iter().map(|at| Place::block(number, at)));
+        }
+        Ok(places)
     }
 }
 
@@ -248,17 +314,19 @@ impl migrate::Leaving for Leaving<'_> {
             name: self.name.clone(),
             kind: KIND.into(),
             memories: vec![self.ram().banks().iter().map(|bank| (bank.base.0, bank.size)).collect()],
+            disks: self.copied.iter().map(|(disk, _)| disk.size()).collect(),
             shape: wire::encode(&self.shape),
         }
     }
 
-    fn memories(&self) -> Vec<Arc<Ram>> {
-        vec![Arc::clone(self.ram())]
+    fn areas(&self) -> Areas {
+        let disks = self.copied.iter().map(|(disk, _)| disk.clone()).collect();
+        Areas { memories: vec![Arc::clone(self.ram())], disks }
     }
 
-    fn changed(&mut self) -> Vec<migrate::Place> {
+    fn changed(&mut self) -> Result<Vec<Place>, String> {
         // So that little is left for when the guest stands still; then it is told if it fails.
-        self.snapshots.shared.disks.iter().for_each(|disk| drop(disk.flush()));
+        self.shared.iter().for_each(|disk| drop(disk.flush()));
         let hold = self.snapshots.shared.vcpus.hold();
         self.take_changed(&hold)
     }
@@ -277,17 +345,19 @@ impl migrate::Leaving for Leaving<'_> {
         if self.snapshots.shared.machine.control.ending().is_some() {
             return Err("the machine has ended".into());
         }
-        let pages = self.take_changed(&hold);
+        let places = self.take_changed(&hold)?;
         let state = self.snapshots.state(&hold, Identity::default(), Vec::new()).finish();
         self.hold = Some(hold);
-        Ok(Standing { pages, state, paused: vcpus.is_paused() })
+        Ok(Standing { places, state, paused: vcpus.is_paused() })
     }
 
     fn let_go(&mut self) -> Result<(), String> {
-        self.snapshots.shared.disks.iter().try_for_each(SharedDisk::hand_over).map_err(|error| words(&error))
+        self.shared.iter().try_for_each(SharedDisk::hand_over).map_err(|error| words(&error))
     }
 
+    /// What was copied is left as it was when the guest stood still.
     fn gone(&mut self) {
+        self.copied.iter().for_each(|(disk, _)| drop(disk.flush()));
         self.snapshots.shared.machine.control.end(Ending::Moved);
     }
 
@@ -311,6 +381,8 @@ impl migrate::Leaving for Leaving<'_> {
 pub struct Arriving {
     snapshots: Snapshots,
     hold: Hold<Vcpu>,
+    /// The disks that are copied.
+    copied: Vec<SharedDisk>,
     /// What the guest's clock showed when it was announced, and what it showed at last.
     announced: Duration,
     left: Duration,
@@ -337,13 +409,14 @@ impl Arriving {
         let vm = Vm::blank(config, !sliced, output)?;
         let (hold, snapshots) = (vm.handle.hold(), vm.snapshots());
         let announced = Duration::from_nanos(shape.elapsed);
-        Ok((vm, Self { snapshots, hold, announced, left: announced, sliced }))
+        let copied = split(shape, &config.disks, true);
+        Ok((vm, Self { snapshots, hold, copied, announced, left: announced, sliced }))
     }
 }
 
 impl migrate::Arriving for Arriving {
-    fn memories(&self) -> Vec<Arc<Ram>> {
-        vec![Arc::clone(&self.snapshots.shared.machine.ram)]
+    fn areas(&self) -> Areas {
+        Areas { memories: vec![Arc::clone(&self.snapshots.shared.machine.ram)], disks: self.copied.clone() }
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {
@@ -377,6 +450,6 @@ impl migrate::Arriving for Arriving {
 
     /// A disk that cannot be given back is when the process ends, which it then does.
     fn give_back(&mut self) {
-        self.snapshots.shared.disks.iter().for_each(|disk| drop(disk.hand_over()));
+        self.snapshots.shared.disks.iter().for_each(|disk| drop(disk.give_back()));
     }
 }

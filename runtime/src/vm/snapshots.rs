@@ -102,6 +102,16 @@ pub enum Form {
     Since(PathBuf),
 }
 
+/// What to do about a host that does not allow to write.
+fn allowance(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (a confined machine writes only below the directory that --snapshots named)"
+        }
+        _ => "",
+    }
+}
+
 /// Why a snapshot was not taken. The machine goes on, and a file of that name is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
@@ -112,7 +122,7 @@ pub enum SaveError {
     #[error("the machine is just being saved or moved")]
     Busy,
     /// The host refused.
-    #[error("cannot write the snapshot")]
+    #[error("cannot write the snapshot{}", allowance(.0))]
     Host(#[from] io::Error),
     /// The parent is no good.
     #[error("{}: {source}", file.display())]

@@ -1,6 +1,9 @@
 //! Disk images on the host: how one is opened, and what can be done with it whatever its format. It
 //! must not know who uses it, nor virtio.
 
+mod blocks;
+mod changes;
+mod create;
 #[cfg(test)]
 mod fuzz;
 mod lock;
@@ -11,13 +14,16 @@ mod raw;
 use std::fmt::{self, Debug, Formatter};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::ops::Deref;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::changes::Changes;
+pub use self::changes::{BLOCK, PlainFile, Watch};
+use self::create::NewFile;
 use self::lock::Lock;
 use self::overlay::Overlay;
 use self::qcow2::Qcow2;
@@ -42,6 +48,11 @@ pub trait Disk: Send + Sync {
     /// be moved between it and elsewhere without [`Disk::read`] and [`Disk::write`].
     fn plain_file(&self) -> Option<&File> {
         None
+    }
+
+    /// The next bytes from `place`, which is before the end, that may be other than zero, if there are any.
+    fn next_data(&self, place: u64) -> io::Result<Option<Range<u64>>> {
+        Ok(Some(place..self.size()))
     }
 
     /// Fills `to` from `place` on.
@@ -119,6 +130,14 @@ pub enum DiskError {
         /// Why not.
         source: io::Error,
     },
+    /// A new image cannot be made.
+    #[error("Cannot make disk image {file}", file = file.display())]
+    Create {
+        /// The image.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// It is neither a file nor a block device.
     #[error("Disk image {file} is neither a regular file nor a block device", file = file.display())]
     Kind {
@@ -143,28 +162,45 @@ pub enum DiskError {
 }
 
 /// An opened disk. Clones are the same disk: it stays open, and locked, from one boot of a machine to
-/// the next.
+/// the next. All changes are made by its methods, so that whoever watches learns of them.
 #[derive(Clone)]
 pub struct SharedDisk {
-    disk: Arc<dyn Disk>,
-    origin: Option<Arc<Origin>>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    disk: Box<dyn Disk>,
+    changes: Changes,
+    origin: Option<Origin>,
 }
 
 /// Where a disk comes from.
 struct Origin {
     image: Image,
     lock: Lock,
+    /// The image's file, if it was made for the disk.
+    new: Option<NewFile>,
 }
 
 impl SharedDisk {
     /// A disk that others can share.
     pub fn new(disk: Box<dyn Disk>) -> Self {
-        Self { disk: disk.into(), origin: None }
+        Self::with(disk, None)
+    }
+
+    fn with(disk: Box<dyn Disk>, origin: Option<Origin>) -> Self {
+        Self { inner: Arc::new(Inner { disk, changes: Changes::default(), origin }) }
     }
 
     /// The image behind the disk, if it was opened from one.
     pub fn image(&self) -> Option<&Image> {
-        self.origin.as_ref().map(|origin| &origin.image)
+        self.inner.origin.as_ref().map(|origin| &origin.image)
+    }
+
+    /// The image's file, for people.
+    pub fn name(&self) -> String {
+        let file = self.image().map(|image| std::path::absolute(&image.file).unwrap_or(image.file.clone()));
+        file.map_or_else(|| "in no file".to_owned(), |file| file.display().to_string())
     }
 
     /// Opens an image and locks it against other processes.
@@ -173,7 +209,7 @@ impl SharedDisk {
     /// Refuses what is no image, or is in use.
     pub fn open(image: &Image) -> Result<Self, DiskError> {
         let disk = Self::open_origin(image, |origin| origin.take())?;
-        disk.disk.check().map_err(|source| DiskError::Open { file: image.file.clone(), source })?;
+        disk.inner.disk.check().map_err(|source| DiskError::Open { file: image.file.clone(), source })?;
         Ok(disk)
     }
 
@@ -182,7 +218,7 @@ impl SharedDisk {
     /// # Errors
     /// Refuses what is no image, or is not in use.
     pub fn open_to_take(image: &Image) -> Result<Self, DiskError> {
-        Self::open_origin(image, |Origin { image, lock }| match lock.is_changed_by_others() {
+        Self::open_origin(image, |Origin { image, lock, .. }| match lock.is_changed_by_others() {
             Ok(true) => Ok(()),
             Ok(false) => Err(DiskError::Another { file: image.file.clone() }),
             Err(source) => Err(DiskError::Open { file: image.file.clone(), source }),
@@ -196,9 +232,30 @@ impl SharedDisk {
         let read_only = image.read_only || image.snapshot;
         let file = open_file(&image.file, read_only)?;
         let failed = |source| DiskError::Open { file: image.file.clone(), source };
-        let origin = Origin { image: image.clone(), lock: Lock::new(&file, read_only).map_err(failed)? };
+        let lock = Lock::new(&file, read_only).map_err(failed)?;
+        let origin = Origin { image: image.clone(), lock, new: None };
         claim(&origin)?;
-        Ok(Self { disk: open_content(file, image)?.into(), origin: Some(Arc::new(origin)) })
+        Ok(Self::with(open_content(file, image)?, Some(origin)))
+    }
+
+    /// Makes an image of `bytes` zero bytes. It has no name, and leaves nothing behind, until it is taken for the first time
+    /// ([`Self::take`]).
+    ///
+    /// # Errors
+    /// Refuses a name that is taken, and fails if the host makes no such file.
+    pub fn create(image: &Image, bytes: u64) -> Result<Self, DiskError> {
+        let failed = |source| DiskError::Create { file: image.file.clone(), source };
+        let new = NewFile::new(&image.file).map_err(failed)?;
+        match image.format.unwrap_or(Format::Raw) {
+            Format::Raw => new.file().set_len(bytes),
+            Format::Qcow2 => Qcow2::create(new.file(), bytes),
+        }
+        .map_err(failed)?;
+        let file = new.file().try_clone().map_err(failed)?;
+        let lock = Lock::new(&file, false).map_err(failed)?;
+        let origin = Origin { image: image.clone(), lock, new: Some(new) };
+        origin.take()?;
+        Ok(Self::with(open_content(file, image)?, Some(origin)))
     }
 
     /// Lets another process have the image: what was written is there. Nobody may use the disk until it is taken
@@ -207,22 +264,100 @@ impl SharedDisk {
     /// # Errors
     /// Fails as the host does.
     pub fn hand_over(&self) -> Result<(), DiskError> {
-        let Some(origin) = &self.origin else { return Ok(()) };
+        let Some(origin) = &self.inner.origin else { return Ok(()) };
         let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
-        self.disk.flush().and_then(|()| origin.lock.release()).map_err(failed)
+        self.inner.disk.flush().and_then(|()| origin.lock.release()).map_err(failed)
     }
 
-    /// Takes an image that was handed over, by another process or to one, if it is not held already.
+    /// Takes an image that was handed over, by another process or to one, if it is not held already. One that was made for
+    /// the disk gets its name.
     ///
     /// # Errors
     /// Fails if others use it, and as the host does.
     pub fn take(&self) -> Result<(), DiskError> {
-        let Some(origin) = self.origin.as_ref().filter(|origin| !origin.lock.is_held()) else {
-            return Ok(());
-        };
-        origin.take()?;
-        let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
-        self.disk.check().and_then(|()| self.disk.refresh()).map_err(failed)
+        let Some(origin) = &self.inner.origin else { return Ok(()) };
+        if !origin.lock.is_held() {
+            origin.take()?;
+            let failed = |source| DiskError::HandOver { file: origin.image.file.clone(), source };
+            self.inner.disk.check().and_then(|()| self.inner.disk.refresh()).map_err(failed)?;
+        }
+        let failed = |source| DiskError::Create { file: origin.image.file.clone(), source };
+        origin.new.as_ref().map_or(Ok(()), NewFile::name).map_err(failed)
+    }
+
+    /// Undoes [`Self::take`] before the disk was used: the image is handed over, or, if it was made for the disk, loses its
+    /// name.
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn give_back(&self) -> Result<(), DiskError> {
+        match self.inner.origin.as_ref().and_then(|origin| origin.new.as_ref()) {
+            Some(new) => {
+                new.forget();
+                Ok(())
+            }
+            None => self.hand_over(),
+        }
+    }
+
+    /// See [`Disk::size`].
+    pub fn size(&self) -> u64 {
+        self.inner.disk.size()
+    }
+
+    /// See [`Disk::is_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.inner.disk.is_read_only()
+    }
+
+    /// See [`Disk::plain_file`].
+    pub fn plain_file(&self) -> Option<PlainFile<'_>> {
+        let file = self.inner.disk.plain_file()?;
+        Some(PlainFile { file, changes: &self.inner.changes })
+    }
+
+    /// See [`Disk::read`].
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {
+        self.inner.disk.read(place, to)
+    }
+
+    /// See [`Disk::write`].
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn write(&self, place: u64, from: &[u8]) -> io::Result<()> {
+        self.change(place, from.len() as u64, |disk| disk.write(place, from))
+    }
+
+    /// See [`Disk::flush`].
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn flush(&self) -> io::Result<()> {
+        self.inner.disk.flush()
+    }
+
+    /// See [`Disk::discard`].
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn discard(&self, place: u64, length: u64) -> io::Result<()> {
+        self.change(place, length, |disk| disk.discard(place, length))
+    }
+
+    /// See [`Disk::write_zeroes`].
+    ///
+    /// # Errors
+    /// Fails as the host does.
+    pub fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
+        self.change(place, length, |disk| disk.write_zeroes(place, length, unmap))
+    }
+
+    fn change<T>(&self, place: u64, length: u64, change: impl FnOnce(&dyn Disk) -> T) -> T {
+        self.inner.changes.during(place, length, || change(&*self.inner.disk))
     }
 }
 
@@ -257,14 +392,6 @@ fn open_content(file: File, image: &Image) -> Result<Box<dyn Disk>, DiskError> {
         return Ok(Box::new(changes.map_err(DiskError::Changes)?));
     }
     Ok(disk)
-}
-
-impl Deref for SharedDisk {
-    type Target = dyn Disk + 'static;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.disk
-    }
 }
 
 impl Debug for SharedDisk {

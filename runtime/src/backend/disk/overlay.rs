@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::Disk;
+use super::blocks::Blocks;
 use super::raw::Raw;
 use crate::device::lock;
 
@@ -19,11 +20,9 @@ const LARGEST: u64 = 1 << 46;
 pub struct Overlay {
     base: Box<dyn Disk>,
     changes: Raw,
-    changed: Mutex<Clusters>,
+    /// The clusters that are in the file of changes.
+    changed: Mutex<Blocks>,
 }
-
-/// A bit for each cluster that is in the file of changes.
-struct Clusters(Vec<u64>);
 
 impl Overlay {
     /// Changes to `base` go to `file`, which is empty.
@@ -36,8 +35,8 @@ impl Overlay {
         }
         let clusters = base.size().div_ceil(CLUSTER);
         file.set_len(clusters * CLUSTER)?;
-        let changed = vec![0; usize::try_from(clusters.div_ceil(64)).unwrap_or(usize::MAX)];
-        Ok(Self { base, changes: Raw::new(file, false)?, changed: Mutex::new(Clusters(changed)) })
+        let changed = Mutex::new(Blocks::none(base.size(), CLUSTER));
+        Ok(Self { base, changes: Raw::new(file, false)?, changed })
     }
 
     /// Changes a range by `change`, after which all of it is in the file of changes. The lock is held
@@ -63,24 +62,6 @@ impl Overlay {
         let length = (self.base.size() - place).min(CLUSTER) as usize;
         self.base.read(place, &mut bytes[..length])?;
         self.changes.write(place, &bytes)
-    }
-}
-
-impl Clusters {
-    fn contains(&self, cluster: u64) -> bool {
-        self.0[(cluster / 64) as usize] & 1 << (cluster % 64) != 0
-    }
-
-    fn insert(&mut self, cluster: u64) {
-        self.0[(cluster / 64) as usize] |= 1 << (cluster % 64);
-    }
-
-    /// How many bytes from `place` on, up to `end`, are changed as the first is.
-    fn run(&self, place: u64, end: u64) -> (bool, u64) {
-        let first = place / CLUSTER;
-        let changed = self.contains(first);
-        let others = (first..end.div_ceil(CLUSTER)).find(|cluster| self.contains(*cluster) != changed);
-        (changed, others.map_or(end, |cluster| cluster * CLUSTER) - place)
     }
 }
 

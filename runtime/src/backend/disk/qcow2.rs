@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use imago::file::File as Storage;
 use imago::format::gate::ImplicitOpenGate;
-use imago::{FormatAccess, FormatDriverBuilder, StorageOpenOptions};
+use imago::{FormatAccess, FormatCreateBuilder as _, FormatDriverBuilder, Mapping, StorageOpenOptions};
 
 use super::Disk;
 use crate::device::lock;
@@ -78,6 +79,15 @@ impl Qcow2 {
         Ok(Self { access: RwLock::new(access), file, path, below, size, read_only })
     }
 
+    /// Makes the empty `file` an image of `size` zero bytes.
+    ///
+    /// # Errors
+    /// Fails if the host has no room for its tables.
+    pub fn create(file: &File, size: u64) -> io::Result<()> {
+        let storage = Storage::from_open_file(file.try_clone()?, StorageOpenOptions::new().write(true))?;
+        imago::qcow2::Qcow2::<Storage>::create_builder(storage).size(size).create()
+    }
+
     fn shared(&self) -> RwLockReadGuard<'_, FormatAccess<Storage>> {
         self.access.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,6 +116,18 @@ impl Disk for Qcow2 {
 
     fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    fn next_data(&self, place: u64) -> io::Result<Option<Range<u64>>> {
+        let (access, mut at) = (self.shared(), place);
+        while at < self.size {
+            match access.get_mapping(at, self.size - at)? {
+                (Mapping::Eof { .. }, _) => break,
+                (Mapping::Zero { .. }, length) => at += length,
+                (_, length) => return Ok(Some(at..at + length)),
+            }
+        }
+        Ok(None)
     }
 
     fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {

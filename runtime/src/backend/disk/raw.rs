@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom as Sought, fallocate, seek};
 use rustix::io::Errno;
 
 use super::Disk;
@@ -55,6 +56,19 @@ impl Disk for Raw {
 
     fn plain_file(&self) -> Option<&File> {
         Some(&self.file)
+    }
+
+    /// Holes of a file are zero; where the host knows of none, as in block devices, all is data.
+    fn next_data(&self, place: u64) -> io::Result<Option<Range<u64>>> {
+        match seek(&self.file, Sought::Data(place)) {
+            Ok(start) if start < self.size => {
+                let end = seek(&self.file, Sought::Hole(start))?;
+                Ok(Some(start..end.min(self.size)))
+            }
+            Ok(_) | Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL) => Ok(Some(place..self.size)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read(&self, place: u64, to: &mut [u8]) -> io::Result<()> {
@@ -112,5 +126,24 @@ mod tests {
         };
         assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == expected(at)));
         assert!(disk.read(1 << 20, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_data_is_zero() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8 << 20).unwrap();
+        let disk = Raw::new(file, false).unwrap();
+        assert_eq!(disk.next_data(0).unwrap(), None);
+        disk.write(3 << 20, &[7; 5000]).unwrap();
+        disk.write((8 << 20) - 100, &[7; 100]).unwrap();
+        let (mut at, mut data) = (0, Vec::new());
+        while let Some(range) = disk.next_data(at).unwrap() {
+            assert!(at <= range.start && range.start < range.end);
+            at = range.end;
+            data.push(range);
+        }
+        let is_data = |place: u64| data.iter().any(|range| range.contains(&place));
+        assert!(is_data(3 << 20) && is_data((3 << 20) + 4999) && is_data((8 << 20) - 1));
+        assert_eq!(at, 8 << 20);
     }
 }

@@ -23,7 +23,7 @@ fn qemu_img(arguments: &[&str]) {
 type Change = (u8, usize, usize, u8);
 
 /// Does the same to a disk and to an array.
-fn apply(disk: &dyn Disk, model: &mut [u8], changes: &[Change]) {
+fn apply(disk: &SharedDisk, model: &mut [u8], changes: &[Change]) {
     for (kind, place, length, byte) in changes {
         let range = *place..(place + length).min(model.len());
         let (at, length) = (range.start as u64, range.len() as u64);
@@ -68,13 +68,13 @@ proptest! {
         let mut model = vec![0; SIZE];
         for (turn, changes) in all.iter().enumerate() {
             let (here, there) = (&disks[turn % 2], &disks[(turn + 1) % 2]);
-            apply(&**here, &mut model, changes);
+            apply(here, &mut model, changes);
             assert!(matches!(there.take(), Err(DiskError::Busy { .. })));
             here.hand_over().unwrap();
             there.take().unwrap();
             assert!(matches!(here.take(), Err(DiskError::Busy { .. })));
         }
-        apply(&*disks[all.len() % 2], &mut model, &[]);
+        apply(&disks[all.len() % 2], &mut model, &[]);
         disks.iter().for_each(|disk| disk.hand_over().unwrap());
         if qcow2 {
             qemu_img(&["check", "-q", file.path().to_str().unwrap()]);
@@ -89,7 +89,7 @@ proptest! {
         std::fs::write(file.path(), &model).unwrap();
         let before = model.clone();
         let disk = SharedDisk::open(&Image { snapshot: true, ..image(file.path(), Format::Raw) }).unwrap();
-        apply(&*disk, &mut model, &changes);
+        apply(&disk, &mut model, &changes);
         drop(disk);
         prop_assert!(std::fs::read(file.path()).unwrap() == before);
     }
@@ -102,13 +102,105 @@ proptest! {
         qemu_img(&["create", "-q", "-f", "qcow2", name, &SIZE.to_string()]);
         let mut model = vec![0; SIZE];
         let disk = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap();
-        apply(&*disk, &mut model, &changes);
+        apply(&disk, &mut model, &changes);
         disk.flush().unwrap();
         drop(disk);
         qemu_img(&["check", "-q", name]);
         qemu_img(&["convert", "-f", "qcow2", "-O", "raw", name, raw_name]);
         prop_assert!(std::fs::read(&raw).unwrap() == model, "QEMU reads something else");
     }
+}
+
+/// Copies the blocks at `places`.
+fn copy(places: Vec<u64>, from: &SharedDisk, to: &SharedDisk) {
+    for at in places {
+        let mut block = vec![0; (from.size() - at).min(BLOCK) as usize];
+        from.read(at, &mut block).unwrap();
+        to.write(at, &block).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_watch_tells_keeps_a_copy_up_to_date(
+        before in changes(),
+        rounds in proptest::collection::vec(changes(), 0..4),
+        qcow2: bool,
+    ) {
+        // The last block is not whole.
+        const BYTES: usize = SIZE + 512;
+        let format = if qcow2 { Format::Qcow2 } else { Format::Raw };
+        let directory = tempfile::tempdir().unwrap();
+        let disks = ["here", "there"]
+            .map(|name| SharedDisk::create(&image(&directory.path().join(name), format), BYTES as u64).unwrap());
+        let [here, there] = &disks;
+        let mut model = vec![0; BYTES];
+        apply(here, &mut model, &before);
+        let mut watch = here.watch();
+        copy(watch.changed().unwrap(), here, there);
+        for changes in &rounds {
+            apply(here, &mut model, changes);
+            let told = watch.changed().unwrap();
+            prop_assert!(told.is_sorted() && watch.changed().unwrap().is_empty());
+            copy(told, here, there);
+        }
+        apply(there, &mut model, &[]);
+        drop(watch);
+        apply(here, &mut model, &[(0, 0, 100, 1)]);
+        // Whoever looks later sees all that there is.
+        copy(here.watch().changed().unwrap(), here, there);
+        apply(there, &mut model, &[]);
+    }
+}
+
+#[test]
+fn a_new_image_has_no_name_until_it_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = || std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    for format in [Format::Raw, Format::Qcow2] {
+        let image = image(&directory.path().join("disk"), format);
+        let disk = SharedDisk::create(&image, SIZE as u64).unwrap();
+        disk.write(1000, &[7; 1000]).unwrap();
+        assert_eq!(names().count(), 0);
+        drop(disk);
+        assert_eq!(names().count(), 0, "something is left");
+        let disk = SharedDisk::create(&image, SIZE as u64).unwrap();
+        let mut model = vec![0; SIZE];
+        apply(&disk, &mut model, &[(0, 1000, 1000, 7)]);
+        disk.take().unwrap();
+        assert!(names().eq(["disk"]));
+        disk.give_back().unwrap();
+        assert_eq!(names().count(), 0);
+        drop(disk);
+        let disk = SharedDisk::create(&image, SIZE as u64).unwrap();
+        apply(&disk, &mut vec![0; SIZE], &[(0, 1000, 1000, 7)]);
+        disk.take().unwrap();
+        disk.take().unwrap();
+        let error = SharedDisk::create(&image, SIZE as u64).unwrap_err();
+        assert!(matches!(error, DiskError::Create { .. }), "{error}");
+        assert!(matches!(SharedDisk::open(&image), Err(DiskError::Busy { .. })));
+        disk.flush().unwrap();
+        drop(disk);
+        apply(&SharedDisk::open(&image).unwrap(), &mut model, &[]);
+        if format == Format::Qcow2 {
+            qemu_img(&["check", "-q", image.file.to_str().unwrap()]);
+        }
+        std::fs::remove_file(&image.file).unwrap();
+    }
+}
+
+#[test]
+fn a_name_that_somebody_took_meanwhile_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = image(&directory.path().join("disk"), Format::Raw);
+    let disk = SharedDisk::create(&image, 512).unwrap();
+    std::os::unix::fs::symlink("/nowhere", &image.file).unwrap();
+    assert!(matches!(disk.take(), Err(DiskError::Create { .. })));
+    disk.give_back().unwrap();
+    assert_eq!(std::fs::read_link(&image.file).unwrap(), Path::new("/nowhere"));
+    assert!(matches!(SharedDisk::create(&image, 512), Err(DiskError::Create { .. })));
 }
 
 #[test]
@@ -120,7 +212,7 @@ fn a_backing_file_is_read_and_left_alone() {
     qemu_img(&create);
     let disk = SharedDisk::open(&image(&top, Format::Qcow2)).unwrap();
     let mut model = vec![5; SIZE];
-    apply(&*disk, &mut model, &[(0, 1000, 100_000, 9), (1, 300_000, 70_000, 0)]);
+    apply(&disk, &mut model, &[(0, 1000, 100_000, 9), (1, 300_000, 70_000, 0)]);
     drop(disk);
     assert_eq!(std::fs::read(&base).unwrap(), vec![5; SIZE]);
 }

@@ -248,7 +248,7 @@ impl Services {
     fn grow_heap(&mut self, call: &mut Call<'_>) -> Answer {
         let bytes = call.gpr(A0) as i32;
         let (old, grown) = (self.heap, self.heap.checked_add_signed(i64::from(bytes)));
-        match grown.map(|end| end.next_multiple_of(4)) {
+        match grown.and_then(|end| end.checked_next_multiple_of(4)) {
             Some(end) if bytes >= 0 && end <= HEAP_END => {
                 self.heap = end;
                 call.set_gpr(V0, old);

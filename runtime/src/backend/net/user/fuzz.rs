@@ -383,6 +383,9 @@ impl Case {
         if !numbers.once_in(4) {
             self.bench.take(if numbers.once_in(4) { 3 } else { usize::MAX });
         }
+        if numbers.once_in(50) {
+            self.bench.user.running.as_mut().expect("the card is up").datagrams.forget();
+        }
         if numbers.once_in(200) {
             self.bench.restart();
         }

@@ -108,6 +108,9 @@ impl Bench {
     /// Time passes for guest and network, and nobody has to wait for it.
     pub fn pass(&mut self, time: Duration) {
         self.user.started -= time;
+        if let Some(running) = &mut self.user.running {
+            running.cleaned -= time;
+        }
     }
 
     /// The network does its part, and the guest takes what there is for it.

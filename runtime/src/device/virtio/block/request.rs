@@ -1,6 +1,7 @@
 //! One request of a disk's driver (virtio 1.2, section 5.2.6): how it is read from a chain of buffers,
 //! and how it is carried out on a disk, on any thread. It must not know queues or threads.
 
+use std::fs::File;
 use std::io;
 
 use super::super::queue::{Chain, RingError};
@@ -153,18 +154,18 @@ impl Target {
 
     /// Carries a request out if that needs no waiting for the host's disk.
     pub fn execute_at_once(&self, request: &Request, write_through: bool) -> Option<Outcome> {
-        let file = || self.disk.plain_file();
         match request.kind {
             None => Some(Outcome::UNSUPPORTED),
             Some(Kind::Name) => Some(Outcome::of(self.write_name(request))),
             Some(Kind::Read) => {
                 let (place, bytes) = self.place(request.sector, request.room).ok()?;
-                let read = request.chain.read_file(file()?, place, 0, bytes, false);
+                let chain = &request.chain;
+                let read = self.disk.plain_file()?.read(|file| chain.read_file(file, place, 0, bytes, false));
                 read.is_ok().then(|| Outcome::of(Ok(request.room)))
             }
             Some(Kind::Write) if !write_through && !self.read_only => {
                 let (place, bytes) = self.place(request.sector, request.given()).ok()?;
-                let written = request.chain.write_file(file()?, place, HEADER_LENGTH, bytes, false);
+                let written = self.write_plain(request, (place, bytes), false)?;
                 written.is_ok().then(|| Outcome::of(Ok(0)))
             }
             Some(_) => None,
@@ -202,7 +203,7 @@ impl Target {
     fn read(&self, request: &Request) -> io::Result<u64> {
         let (place, bytes) = self.place(request.sector, request.room)?;
         if let Some(file) = self.disk.plain_file() {
-            request.chain.read_file(file, place, 0, bytes, true)?;
+            file.read(|file| request.chain.read_file(file, place, 0, bytes, true))?;
             return Ok(request.room);
         }
         let mut buffer = vec![0; bytes.min(CHUNK)];
@@ -217,8 +218,8 @@ impl Target {
     fn write(&self, request: &Request) -> io::Result<()> {
         let (place, bytes) = self.place(request.sector, request.given())?;
         self.check_writable()?;
-        if let Some(file) = self.disk.plain_file() {
-            return request.chain.write_file(file, place, HEADER_LENGTH, bytes, true);
+        if let Some(written) = self.write_plain(request, (place, bytes), true) {
+            return written;
         }
         let mut buffer = vec![0; bytes.min(CHUNK)];
         for (at, length) in chunks(bytes) {
@@ -227,6 +228,17 @@ impl Target {
             self.disk.write(place + at, chunk)?;
         }
         Ok(())
+    }
+
+    /// Writes what the driver gave to the image, if that is a plain file. If it must not `wait`, it may fail for that.
+    fn write_plain(
+        &self,
+        request: &Request,
+        (place, bytes): (u64, usize),
+        wait: bool,
+    ) -> Option<io::Result<()>> {
+        let write = |file: &File| request.chain.write_file(file, place, HEADER_LENGTH, bytes, wait);
+        Some(self.disk.plain_file()?.write(place, bytes as u64, write))
     }
 
     fn check_writable(&self) -> io::Result<()> {

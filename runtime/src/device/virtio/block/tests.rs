@@ -112,6 +112,25 @@ fn ranges_become_zero() {
 }
 
 #[test]
+fn whoever_watches_learns_of_all_that_the_guest_changes() {
+    const BLOCK: u64 = crate::backend::disk::BLOCK / SECTOR;
+    let file = file();
+    let disk = open(&file, false);
+    let mut bench = Bench::new(disk.clone());
+    let mut watch = disk.watch();
+    assert!(watch.changed().unwrap().is_empty());
+    assert_eq!(bench.request(1, BLOCK - 1, &[readable(DATA, 1024)]).unwrap().0, 0);
+    // Written through, it waits for the host, and another thread writes.
+    bench.block.activate(0, &Arc::new(Events::new().unwrap()));
+    assert_eq!(bench.request(1, 5 * BLOCK, &[readable(DATA, 512)]).unwrap().0, 0);
+    assert_eq!(bench.ranges(13, &[(7 * BLOCK, 1, 0), (8 * BLOCK, 1, UNMAP)]), 0);
+    assert_eq!(bench.ranges(11, &[(10 * BLOCK, 8, 0)]), 0);
+    assert_eq!(bench.request(0, 12 * BLOCK, &[writable(DATA, 512)]).unwrap().0, 0);
+    let blocks: Vec<_> = watch.changed().unwrap().into_iter().map(|at| at / SECTOR / BLOCK).collect();
+    assert_eq!(blocks, [0, 1, 5, 7, 8, 10]);
+}
+
+#[test]
 fn what_the_disk_does_not_have_is_an_error() {
     let file = file();
     let mut bench = Bench::new(open(&file, false));
