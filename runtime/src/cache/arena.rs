@@ -12,8 +12,8 @@ use translator::emit::{Pins, Routines, routines};
 
 /// The number of regions: when all are full, the oldest is emptied.
 pub const REGIONS: usize = 16;
-/// The bytes of a region. The build that checks itself has so little room that regions are emptied all the time.
-pub const REGION_BYTES: usize = if cfg!(feature = "self-check") { 64 << 10 } else { 4 << 20 };
+/// The bytes of a region. The build that checks itself has so little room that each boot of Linux empties some.
+pub const REGION_BYTES: usize = if cfg!(feature = "self-check") { 512 << 10 } else { 4 << 20 };
 /// The shared routines come before the regions.
 const ROUTINE_BYTES: usize = 16 << 10;
 const ARENA_BYTES: usize = ROUTINE_BYTES + REGIONS * REGION_BYTES;
