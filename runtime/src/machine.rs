@@ -381,16 +381,15 @@ impl Machine {
     /// Marks the page of `pa` as one that code is made from. When this returns, every later store to
     /// it by any vCPU or device is noticed, so its bytes can be read.
     pub(crate) fn watch_code_page(&self, pa: Pa) {
-        if self.pages.get(pa) & PageFlags::CODE != 0 {
-            return;
+        if self.pages.get(pa) & PageFlags::CODE == 0 {
+            // Another vCPU may be in generated code with a write entry for the page, so all of them are
+            // called out of it first.
+            let _alone = (self.control.vcpus() > 1).then(|| self.stop_code());
+            if self.pages.set(pa, PageFlags::CODE) {
+                self.code_pages.add(pa.page());
+            }
         }
-        // Another vCPU may be in generated code with a write entry for the page, so all of them are
-        // called out of it first.
-        let _alone = (self.control.vcpus() > 1).then(|| self.stop_code());
-        if self.pages.set(pa, PageFlags::CODE) {
-            self.code_pages.add(pa.page());
-        }
-        // A device that does not see the flag has written before the bytes are read: see
+        // A device that does not see the flag has written before the bytes are read, whoever has set it: see
         // `WriteNotice::written`.
         fence(Ordering::SeqCst);
     }

@@ -16,6 +16,7 @@ use translator::model::PROGRAM_MIPS64R2;
 
 const RACES: &str = include_str!("races.s");
 const CODE: &str = include_str!("code.s");
+const RUNNING: &str = include_str!("running.s");
 const ENGINES: [Engine; 3] = [Engine::Interpreter, Engine::Jit, Engine::Auto];
 /// More than the assembler's text and data need.
 const MEMORY: u64 = 0x1100_0000;
@@ -118,6 +119,18 @@ fn code_written_by_one_vcpu_is_never_stale_on_another() {
             let ran = Litmus::run(CODE, 2, rounds, engine, schedule);
             assert_eq!(ran.words("bad"), [0], "{engine:?}, {schedule:?}");
             assert_eq!(ran.words("called"), [rounds], "{engine:?}, {schedule:?}");
+        }
+    }
+}
+
+#[test]
+fn code_may_be_written_while_another_vcpu_runs_it() {
+    for engine in ENGINES {
+        for (vcpus, rounds, schedule) in
+            [(2, 20_000, Schedule::Threads), (3, 2_000, Schedule::Threads), (2, 100, Schedule::Turns(61))]
+        {
+            let ran = Litmus::run(RUNNING, vcpus, rounds, engine, schedule);
+            assert_eq!(ran.words("bad"), [0], "{vcpus} vCPUs, {engine:?}, {schedule:?}");
         }
     }
 }

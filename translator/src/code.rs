@@ -68,6 +68,8 @@ pub struct Code {
     pub calls: Vec<(usize, Routine)>,
     /// The direct ways out.
     pub links: Vec<Link>,
+    /// The offset that links of other blocks lead to, behind the instruction at the entry.
+    pub body: usize,
     /// The offset of the code that a dropped block's entry is made to jump to.
     pub stale: usize,
     /// The offset of the field that gets the address of the block's counter, if it counts its runs.

@@ -12,7 +12,8 @@ use translator::emit::{Pins, Routines, routines};
 
 /// The number of regions: when all are full, the oldest is emptied.
 pub const REGIONS: usize = 16;
-const REGION_BYTES: usize = 4 << 20;
+/// The bytes of a region. The build that checks itself has so little room that each boot of Linux empties some.
+pub const REGION_BYTES: usize = if cfg!(feature = "self-check") { 512 << 10 } else { 4 << 20 };
 /// The shared routines come before the regions.
 const ROUTINE_BYTES: usize = 16 << 10;
 const ARENA_BYTES: usize = ROUTINE_BYTES + REGIONS * REGION_BYTES;
@@ -118,26 +119,27 @@ impl Arena {
     ///
     /// # Panics
     /// Panics if `at` is no multiple of 4 inside the arena.
-    pub fn redirect(&self, at: usize, target: usize) {
+    pub fn redirect(&mut self, at: usize, target: usize) {
         assert!(at.is_multiple_of(4) && at + 4 <= ARENA_BYTES);
         // SAFETY: the four bytes are inside the mapping and aligned; while code runs they are only
         // accessed by such stores and by the host's instruction fetch, which sees old or new.
-        let word = unsafe { AtomicU32::from_ptr(self.views.as_ptr().add(at).cast_mut().cast()) };
+        let word = unsafe { AtomicU32::from_ptr(self.views.as_mut_ptr().add(at).cast()) };
         word.store(displacement(at, target) as u32, Ordering::Release);
     }
 
-    /// Makes the block at `offset` begin with a jump to `target`, while vCPUs may run it.
+    /// Makes the block at `offset` begin with a jump to `target`, while vCPUs may run it. What the jump replaces is
+    /// one instruction ([`Code::body`]), so that no vCPU goes on in the middle of the new one.
     ///
     /// # Panics
     /// Panics if `offset` is no multiple of 8 inside the arena.
-    pub fn overwrite_entry(&self, offset: usize, target: usize) {
+    pub fn overwrite_entry(&mut self, offset: usize, target: usize) {
         assert!(offset.is_multiple_of(8) && offset + 8 <= ARENA_BYTES);
-        let mut bytes = [0x90; 8];
+        // SAFETY: the eight bytes are inside the mapping and aligned. Only who has the arena changes them, and the
+        // host fetches them whole, old or new.
+        let word = unsafe { AtomicU64::from_ptr(self.views.as_mut_ptr().add(offset).cast()) };
+        let mut bytes = word.load(Ordering::Relaxed).to_le_bytes();
         bytes[0] = 0xe9;
         bytes[1..5].copy_from_slice(&displacement(offset + 1, target).to_le_bytes());
-        // SAFETY: the eight bytes are inside the mapping and aligned, and belong to the block: the
-        // emitter makes no block shorter. The host fetches them whole, old or new.
-        let word = unsafe { AtomicU64::from_ptr(self.views.as_ptr().add(offset).cast_mut().cast()) };
         word.store(u64::from_le_bytes(bytes), Ordering::Release);
     }
 

@@ -43,8 +43,10 @@ pub struct OpenLink {
 #[derive(Debug)]
 struct Translation {
     placement: Placement,
+    /// Where links lead.
+    body: usize,
     stale: usize,
-    /// The links of other blocks that were joined to this one, if they are still there.
+    /// The links that were joined to this one, if they are still there.
     incoming: Vec<u64>,
     /// The return addresses of its own link stubs, which name the links.
     links: Vec<u64>,
@@ -210,7 +212,7 @@ impl Cache {
             return false;
         }
         if let Some(translation) = entry.translation.take() {
-            self.detach(translation);
+            self.detach(&translation);
         }
         true
     }
@@ -252,8 +254,8 @@ impl Cache {
             self.links.insert(address, site);
             links.push(address);
         }
-        let stale = base + code.stale;
-        entry.translation = Some(Translation { placement, stale, incoming: Vec::new(), links });
+        let (body, stale) = (base + code.body, base + code.stale);
+        entry.translation = Some(Translation { placement, body, stale, incoming: Vec::new(), links });
         self.regions[placement.region].push(key);
         Placing::At(self.arena.address(base))
     }
@@ -322,7 +324,7 @@ impl Cache {
     pub fn join(&mut self, link: u64, key: &Key) {
         let Some(translation) = self.blocks.get_mut(key).and_then(|e| e.translation.as_mut()) else { return };
         if let Some(site) = self.links.get(&link) {
-            self.arena.redirect(site.displacement, translation.placement.offset);
+            self.arena.redirect(site.displacement, translation.body);
             translation.incoming.push(link);
         }
     }
@@ -330,18 +332,19 @@ impl Cache {
     /// Drops one block: whoever comes to it by a link or a jump cache goes to the run loop instead.
     fn remove(&mut self, key: &Key) {
         if let Some(Entry { translation: Some(translation), .. }) = self.blocks.remove(key) {
-            self.detach(translation);
+            self.detach(&translation);
         }
     }
 
-    /// Sends whoever comes to the code of `translation` elsewhere. The code stays, for vCPUs may be in it.
-    fn detach(&mut self, translation: Translation) {
+    /// Sends whoever comes to the code of `translation` elsewhere. The code stays, for vCPUs may be in it: its own
+    /// links are undone as well, because nobody will do so when the blocks that they lead to are dropped.
+    fn detach(&mut self, translation: &Translation) {
         self.arena.overwrite_entry(translation.placement.offset, translation.stale);
         for site in translation.incoming.iter().filter_map(|link| self.links.get(link)) {
             self.arena.redirect(site.displacement, site.stub);
         }
-        for link in translation.links {
-            self.links.remove(&link);
+        for site in translation.links.iter().filter_map(|link| self.links.remove(link)) {
+            self.arena.redirect(site.displacement, site.stub);
         }
     }
 
@@ -408,7 +411,7 @@ mod tests {
     fn a_region_that_others_have_filled_meanwhile_is_no_room() {
         let mut cache = Cache::new(&Pins::COMPILED).unwrap();
         let mut code = emit(&block(), &ir::build(&block()), &Pins::COMPILED);
-        code.bytes.resize(1 << 20, 0);
+        code.bytes.resize(arena::REGION_BYTES / 4, 0);
         let place = |cache: &mut Cache, number: u64| {
             let block = cache.insert(block_at(number * 0x1000));
             cache.place(&block, &Sites::default(), &code)

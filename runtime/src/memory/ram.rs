@@ -67,7 +67,7 @@ pub struct Ram {
 // SAFETY: the mapping lives as long as the value and is only reached through atomics or by generated
 // code, so it may be used from any thread.
 unsafe impl Send for Ram {}
-// SAFETY: as above; no method hands out a reference into the mapping.
+// SAFETY: as above; no method hands out a reference into the mapping, but to atomics.
 unsafe impl Sync for Ram {}
 
 impl Ram {
@@ -268,26 +268,44 @@ impl Ram {
         good.then(|| self.host(pa))
     }
 
-    /// Copies from `pa` to `to`; `None`, with nothing copied, unless all of it is in one bank.
-    pub fn read(&self, pa: Pa, to: &mut [u8]) -> Option<()> {
-        if !self.contains(pa, to.len() as u64) {
+    /// The `bytes` bytes at `pa`, most of them as aligned double words; `None` unless all of it is in one bank.
+    fn atomics(&self, pa: Pa, bytes: usize) -> Option<(&[AtomicU8], &[AtomicU64], &[AtomicU8])> {
+        if !self.contains(pa, bytes as u64) {
             return None;
         }
-        let from = self.host(pa);
-        // SAFETY: the source is inside a mapped bank, the target is a Rust slice, and they cannot
-        // overlap. A racing guest store can only change which bytes are read: they have no validity.
-        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+        // SAFETY: the bytes are inside a mapped bank, which lives as long as this value, and are only reached
+        // through atomics, for which any bits are good.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(self.host(pa).cast::<AtomicU8>(), bytes);
+            Some(bytes.align_to())
+        }
+    }
+
+    /// Copies from `pa` to `to`; `None`, with nothing copied, unless all of it is in one bank.
+    pub fn read(&self, pa: Pa, to: &mut [u8]) -> Option<()> {
+        let (head, words, tail) = self.atomics(pa, to.len())?;
+        let (to_head, rest) = to.split_at_mut(head.len());
+        let (to_words, to_tail) = rest.split_at_mut(size_of_val(words));
+        for (to, word) in to_words.as_chunks_mut().0.iter_mut().zip(words) {
+            *to = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        for (to, byte) in to_head.iter_mut().chain(to_tail).zip(head.iter().chain(tail)) {
+            *to = byte.load(Ordering::Relaxed);
+        }
         Some(())
     }
 
     /// Copies `from` to `pa`; `None`, with nothing copied, unless all of it fits in one bank.
     pub fn write(&self, pa: Pa, from: &[u8]) -> Option<()> {
-        if !self.contains(pa, from.len() as u64) {
-            return None;
+        let (head, words, tail) = self.atomics(pa, from.len())?;
+        let (from_head, rest) = from.split_at(head.len());
+        let (from_words, from_tail) = rest.split_at(size_of_val(words));
+        for (from, word) in from_words.as_chunks().0.iter().zip(words) {
+            word.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
         }
-        // SAFETY: the target is inside a mapped bank, the source is a Rust slice, and they cannot
-        // overlap; no Rust reference into the bank exists.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.host(pa), from.len()) };
+        for (from, byte) in from_head.iter().chain(from_tail).zip(head.iter().chain(tail)) {
+            byte.store(*from, Ordering::Relaxed);
+        }
         Some(())
     }
 
@@ -407,6 +425,27 @@ mod tests {
         assert_eq!(ram.load(Pa(2), 4), None);
         assert_eq!(ram.read(Pa(0xffff), &mut [0; 2]), None);
         assert_eq!(ram.load(Pa(u64::MAX - 7), 8), None);
+    }
+
+    #[test]
+    fn copies_begin_and_end_anywhere() {
+        let ram = two_banks();
+        let bytes: Vec<u8> = (1..=40).collect();
+        for start in 0..9 {
+            for length in 0..32 {
+                let (pa, from) = (Pa(0x100 + start), &bytes[..length]);
+                assert_eq!(ram.write(Pa(0xf8), &[0; 64]), Some(()));
+                assert_eq!(ram.write(pa, from), Some(()));
+                let mut all = [9; 64];
+                assert_eq!(ram.read(Pa(0xf8), &mut all), Some(()));
+                let at = 8 + start as usize;
+                assert_eq!(all[at..at + length], *from);
+                assert!(all[..at].iter().chain(&all[at + length..]).all(|byte| *byte == 0));
+                let mut back = vec![9; length];
+                assert_eq!(ram.read(pa, &mut back), Some(()));
+                assert_eq!(back, from);
+            }
+        }
     }
 
     #[test]

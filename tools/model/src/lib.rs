@@ -87,8 +87,8 @@ impl Page {
         if !self.is_code.load(Ordering::Acquire) {
             let _alone = self.gate.close(|| ());
             self.is_code.store(true, Ordering::Release);
-            fence(Ordering::SeqCst);
         }
+        fence(Ordering::SeqCst);
     }
 
     fn find_or_decode(&self, look: Look) {
@@ -179,6 +179,22 @@ fn no_block_outlives_what_a_device_writes() {
         let device = thread::spawn(move || device.store_by_device(1));
         page.find_or_decode(Look::BeforeTheWatch);
         device.join().unwrap();
+        page.assert_fresh();
+    });
+}
+
+#[test]
+fn no_block_outlives_what_a_device_writes_while_two_decode() {
+    let mut orders = Builder::new();
+    orders.preemption_bound = Some(3);
+    orders.check(|| {
+        let page = Arc::<Page>::default();
+        let (device, other) = (Arc::clone(&page), Arc::clone(&page));
+        let device = thread::spawn(move || device.store_by_device(1));
+        let other = thread::spawn(move || other.find_or_decode(Look::BeforeTheWatch));
+        page.find_or_decode(Look::BeforeTheWatch);
+        device.join().unwrap();
+        other.join().unwrap();
         page.assert_fresh();
     });
 }

@@ -682,6 +682,12 @@ impl Asm {
         self.reserve_displacement()
     }
 
+    /// An instruction that does nothing and may be overwritten by a jump while others run it: it is one, so that
+    /// nobody is ever inside, and as long as a jump.
+    pub fn jump_space(&mut self) {
+        self.code.extend([0x0f, 0x1f, 0x44, 0x00, 0x00]);
+    }
+
     /// As [`Asm::patchable_jump`], on a condition.
     #[inline(never)]
     pub fn patchable_jump_if(&mut self, cond: Cond) -> usize {

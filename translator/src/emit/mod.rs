@@ -171,17 +171,14 @@ pub fn emit(block: &Block, ir: &Ir, pins: &Pins) -> Code {
 
 impl Emitter<'_> {
     fn run(mut self) -> Code {
-        // A dropped block's entry is overwritten by a jump, which must not reach into another step.
-        const ENTRY_BYTES: usize = 8;
         self.mark(Part::Entry);
+        self.asm.jump_space();
+        let body = self.asm.offset();
         self.check_bytes();
         let budget = self.enter();
         self.nodes(0, self.straight_end());
         self.mark(Part::End);
         self.terminal();
-        while self.asm.offset() < ENTRY_BYTES {
-            self.asm.trap();
-        }
         if let Some(label) = budget {
             self.mark(Part::Budget);
             self.leave_for_budget(label);
@@ -194,6 +191,7 @@ impl Emitter<'_> {
         Code {
             calls: self.calls,
             links: self.placed_links,
+            body,
             stale,
             counter: self.counter,
             parts: self.parts,

@@ -73,13 +73,29 @@ impl Emitter<'_> {
         match self.ir.nodes[value.index()] {
             _ if self.operand(value).is_some() => true,
             Node::Unary(_, a) => self.operand(a).is_some() || !self.reads(a, pin),
+            Node::Binary(Binary::Add | Binary::Add32, a, b)
+                if self.is_in_register(a) && self.is_in_register(b) =>
+            {
+                true
+            }
             Node::Binary(op, a, b) => {
+                let (a, b) = self.in_order(op, a, b, pin);
                 !needs_fixed_registers(op)
                     && !self.reads(b, pin)
                     && (self.operand(a).is_some() || self.is_safe_in_place(a, pin))
             }
             _ => false,
         }
+    }
+
+    fn is_in_register(&self, value: Value) -> bool {
+        matches!(self.stored_operand(value), Some(Operand::Register(_)))
+    }
+
+    /// The operands of `op` in the order in which it changes `to` in place, if there is one.
+    fn in_order(&self, op: Binary, a: Value, b: Value, to: Reg) -> (Value, Value) {
+        let commutes = matches!(op, Binary::And | Binary::Or | Binary::Xor);
+        if commutes && self.stored_operand(b) == Some(Operand::Register(to)) { (b, a) } else { (a, b) }
     }
 
     /// Moves a value that needs no computation to a register.
@@ -202,6 +218,7 @@ impl Emitter<'_> {
 
     fn eval_binary(&mut self, op: Binary, a: Value, b: Value, to: Reg, free: &[Reg]) {
         use Binary as B;
+        let (a, b) = self.in_order(op, a, b, to);
         match op {
             B::Add | B::Add32 => self.eval_sum(op == B::Add, a, b, to, free),
             B::Sub => self.eval_alu(Alu::Sub, a, b, to, free),

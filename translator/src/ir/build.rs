@@ -257,6 +257,10 @@ impl Machine for Builder {
         if let Some(same) = self.identity(op, a, b) {
             return same;
         }
+        if matches!(op, Binary::Shl32 | Binary::Shr32 | Binary::Sar32) && self.as_constant(b) == Some(0) {
+            // What compilers write to make a word of a doubleword.
+            return self.unary(Unary::SignExtend32, a);
+        }
         self.push(Node::Binary(op, a, b))
     }
 
