@@ -123,8 +123,9 @@ impl Disk for Qcow2 {
         while at < self.size {
             match access.get_mapping(at, self.size - at)? {
                 (Mapping::Eof { .. }, _) => break,
-                (Mapping::Zero { .. }, length) => at += length,
-                (_, length) => return Ok(Some(at..at + length)),
+                (Mapping::Zero { .. }, length) if length > 0 => at += length,
+                // What is not known to be zero may be anything.
+                (_, length) => return Ok(Some(at..at + length.max(1))),
             }
         }
         Ok(None)
