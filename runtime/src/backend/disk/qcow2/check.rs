@@ -39,7 +39,7 @@ struct Header {
 }
 
 impl Header {
-    /// `None` for what is left to others.
+    /// `None` for what is left to others. An image without all of its header is refused.
     fn read(file: &File) -> io::Result<Option<Self>> {
         let mut bytes = [0; 104];
         let length = read_up_to(file, &mut bytes)?;
@@ -48,7 +48,11 @@ impl Header {
         let version = word(4);
         let least = if version == 2 { 72 } else { 104 };
         let (cluster_bits, count_order) = (word(20), if version == 2 { 4 } else { word(96) });
-        let known = bytes[..4] == *b"QFI\xfb" && matches!(version, 2 | 3) && length >= least;
+        let known = bytes[..4] == *b"QFI\xfb" && matches!(version, 2 | 3);
+        if known && length < least {
+            // imago takes what is missing for zeros.
+            return Err(damaged());
+        }
         if !known || !(9..=21).contains(&cluster_bits) || count_order > 6 {
             return Ok(None);
         }
@@ -108,10 +112,14 @@ fn check(file: &File, holds: impl FnOnce(&mut Check<'_>) -> io::Result<bool>) ->
     if check.read_tables()? && holds(&mut check)? {
         return Ok(());
     }
-    Err(io::Error::new(
+    Err(damaged())
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(
         ErrorKind::InvalidData,
         "the image is cut or damaged: `qemu-img check -r all` repairs what can be",
-    ))
+    )
 }
 
 impl Check<'_> {
