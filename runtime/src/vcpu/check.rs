@@ -38,7 +38,13 @@ impl Vcpu {
     /// Panics if that does not happen: then a write to code went unnoticed.
     pub(super) fn wait_until_fresh(&self, block: &Block) {
         for _ in 0..PATIENCE {
-            if self.is_fresh(block) || self.machine.cache().find(&block.key).is_none() {
+            // Another vCPU may have dropped it, and already decoded what is there now.
+            let is_dropped = self
+                .machine
+                .cache()
+                .find(&block.key)
+                .is_none_or(|current| !std::ptr::eq(&raw const **current, block));
+            if is_dropped || self.is_fresh(block) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));
