@@ -91,49 +91,48 @@ impl Exception {
         self.bad_address().is_some() && !matches!(self, Exception::AddressError(..))
     }
 
-    /// The names of all kinds of exceptions.
-    pub const NAMES: [&'static str; 15] = [
-        "interrupt",
-        "TLB modified",
-        "TLB refill",
-        "TLB invalid",
-        "TLB read inhibit",
-        "TLB execute inhibit",
-        "address error",
-        "bus error",
-        "system call",
-        "breakpoint",
-        "reserved instruction",
-        "coprocessor unusable",
-        "arithmetic overflow",
-        "trap",
-        "floating-point exception",
-    ];
-
-    /// The number of the kind of exception in [`Exception::NAMES`].
-    pub const fn kind(self) -> usize {
-        use Exception as E;
-        match self {
-            E::Interrupt => 0,
-            E::TlbModified(_) => 1,
-            E::TlbRefill(..) => 2,
-            E::TlbInvalid(..) => 3,
-            E::TlbReadInhibit(_) => 4,
-            E::TlbExecuteInhibit(_) => 5,
-            E::AddressError(..) => 6,
-            E::BusError(_) => 7,
-            E::Syscall => 8,
-            E::Breakpoint => 9,
-            E::ReservedInstruction => 10,
-            E::CoprocessorUnusable(_) => 11,
-            E::Overflow => 12,
-            E::Trap => 13,
-            E::FloatingPoint => 14,
-        }
-    }
-
     /// The name that traces and listings show.
     pub const fn name(self) -> &'static str {
         Self::NAMES[self.kind()]
     }
+}
+
+macro_rules! kinds {
+    ($($variant:ident = $name:literal;)*) => {
+        /// The kinds of exceptions, whatever comes with them.
+        enum Kind {
+            $($variant,)*
+        }
+
+        impl Exception {
+            /// The names of all kinds of exceptions.
+            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+
+            /// The number of the kind of exception in [`Exception::NAMES`].
+            pub const fn kind(self) -> usize {
+                let kind = match self {
+                    $(Exception::$variant { .. } => Kind::$variant,)*
+                };
+                kind as usize
+            }
+        }
+    };
+}
+
+kinds! {
+    Interrupt = "interrupt";
+    TlbModified = "TLB modified";
+    TlbRefill = "TLB refill";
+    TlbInvalid = "TLB invalid";
+    TlbReadInhibit = "TLB read inhibit";
+    TlbExecuteInhibit = "TLB execute inhibit";
+    AddressError = "address error";
+    BusError = "bus error";
+    Syscall = "system call";
+    Breakpoint = "breakpoint";
+    ReservedInstruction = "reserved instruction";
+    CoprocessorUnusable = "coprocessor unusable";
+    Overflow = "arithmetic overflow";
+    Trap = "trap";
+    FloatingPoint = "floating-point exception";
 }

@@ -113,7 +113,8 @@ const fn soft_slot(va: u64) -> usize {
 /// Tables by what they are for; of many, those that were not used for the longest time are forgotten.
 struct Pool<K, T> {
     places: LruCache<K, usize>,
-    tables: Vec<T>,
+    /// With what they are for.
+    tables: Vec<(K, T)>,
 }
 
 impl<K: Copy + Eq + Hash, T> Pool<K, T> {
@@ -126,24 +127,18 @@ impl<K: Copy + Eq + Hash, T> Pool<K, T> {
         if let Some(place) = self.places.get(&key) {
             return (*place, Found::Old);
         }
-        let place = self.tables.len();
-        if place < POOL.get() {
-            self.tables.push(new());
-            self.places.put(key, place);
-            return (place, Found::New);
-        }
-        let place = self.places.pop_lru().map_or(0, |(_, place)| place);
-        self.tables[place] = new();
-        self.places.put(key, place);
+        let place = match self.places.push(key, self.tables.len()) {
+            Some((_, place)) => {
+                self.places.put(key, place);
+                self.tables[place] = (key, new());
+                place
+            }
+            None => {
+                self.tables.push((key, new()));
+                self.tables.len() - 1
+            }
+        };
         (place, Found::New)
-    }
-
-    /// All tables, with what they are for.
-    fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut T)> {
-        let Self { places, tables } = self;
-        let mut keys = [None; POOL.get()];
-        places.iter().for_each(|(key, place)| keys[*place] = Some(key));
-        tables.iter_mut().enumerate().filter_map(move |(place, table)| Some((keys[place]?, table)))
     }
 }
 
@@ -194,8 +189,8 @@ impl SoftTables {
             }
         }
         let Selection { view, track, .. } = self.current;
-        let jumps = self.tracks.tables[track].entries.as_mut_ptr();
-        (std::ptr::from_mut(&mut *self.views.tables[view]) as u64, jumps as u64)
+        let jumps = self.tracks.tables[track].1.entries.as_mut_ptr();
+        (std::ptr::from_mut(&mut *self.views.tables[view].1) as u64, jumps as u64)
     }
 
     /// Makes the tables of `mode` and `asid` current by a look into the pools.
@@ -211,7 +206,7 @@ impl SoftTables {
 
     /// Forgets what kernel modes cached of the address space that is being left.
     pub fn leave_address_space(&mut self) {
-        for (_, jumps) in self.tracks.iter_mut().filter(|(t, j)| t.asid.is_none() && j.bound) {
+        for (_, jumps) in self.tracks.tables.iter_mut().filter(|(t, j)| t.asid.is_none() && j.bound) {
             jumps.clear();
         }
     }
@@ -219,20 +214,20 @@ impl SoftTables {
     /// The entry for loads at `va` in the current view.
     #[inline]
     pub fn load_entry(&self, va: Va) -> Option<SoftEntry> {
-        let entry = self.views.tables[self.current.view].load[soft_slot(va.0)];
+        let entry = self.views.tables[self.current.view].1.load[soft_slot(va.0)];
         (entry.tag == va.page().0).then_some(entry)
     }
 
     /// The entry for stores at `va` in the current view.
     #[inline]
     pub fn store_entry(&self, va: Va) -> Option<SoftEntry> {
-        let entry = self.views.tables[self.current.view].store[soft_slot(va.0)];
+        let entry = self.views.tables[self.current.view].1.store[soft_slot(va.0)];
         (entry.tag == va.page().0).then_some(entry)
     }
 
     /// Grants loads, and stores if `writable`, to the page of `va` in the current view.
     pub fn grant(&mut self, va: Va, addend: u64, readable: bool, writable: bool) {
-        let soft = &mut self.views.tables[self.current.view];
+        let soft = &mut self.views.tables[self.current.view].1;
         let (slot, tag) = (soft_slot(va.0), va.page().0);
         if readable {
             soft.load[slot] = SoftEntry { tag, addend };
@@ -245,7 +240,7 @@ impl SoftTables {
     /// Remembers that `va` runs the block at `host`. `bound` says whether that is so only in this
     /// address space.
     pub fn add_jump(&mut self, va: Va, host: u64, bound: bool) {
-        let jumps = &mut self.tracks.tables[self.current.track];
+        let jumps = &mut self.tracks.tables[self.current.track].1;
         jumps.add(va, host);
         jumps.bound |= bound;
     }
@@ -254,10 +249,10 @@ impl SoftTables {
     pub fn flush_range(&mut self, va: Va, bytes: u64, asid: Option<u8>) {
         let in_space = |space: u8| asid.is_none_or(|asid| asid == space);
         let pages = bytes / PAGE_SIZE;
-        for (_, soft) in self.views.iter_mut().filter(|(view, _)| in_space(view.asid)) {
+        for (_, soft) in self.views.tables.iter_mut().filter(|(view, _)| in_space(view.asid)) {
             flush_soft(soft, va, pages);
         }
-        for (_, jumps) in self.tracks.iter_mut().filter(|(track, _)| track.asid.is_none_or(in_space)) {
+        for (_, jumps) in self.tracks.tables.iter_mut().filter(|(track, _)| track.asid.is_none_or(in_space)) {
             if pages > PAGES_WORTH_A_SCAN {
                 jumps.clear();
             } else {
@@ -268,7 +263,7 @@ impl SoftTables {
 
     /// Forgets everything.
     pub fn flush_all(&mut self) {
-        for (_, soft) in self.views.iter_mut() {
+        for (_, soft) in &mut self.views.tables {
             soft.load.fill(SoftEntry::EMPTY);
             soft.store.fill(SoftEntry::EMPTY);
         }
@@ -277,14 +272,14 @@ impl SoftTables {
 
     /// Forgets every jump, for translations have gone.
     pub fn flush_jumps(&mut self) {
-        for (_, jumps) in self.tracks.iter_mut() {
+        for (_, jumps) in &mut self.tracks.tables {
             jumps.clear();
         }
     }
 
     /// Takes all write entries out of every view.
     pub fn forget_writes(&mut self) {
-        for (_, soft) in self.views.iter_mut() {
+        for (_, soft) in &mut self.views.tables {
             soft.store.fill(SoftEntry::EMPTY);
         }
     }
@@ -292,7 +287,7 @@ impl SoftTables {
     /// Takes the write entries of the host page at `host_page` out of every view: its next store is
     /// noticed.
     pub fn revoke_writes(&mut self, host_page: u64) {
-        for (_, soft) in self.views.iter_mut() {
+        for (_, soft) in &mut self.views.tables {
             let entries = soft.store.iter_mut();
             for entry in entries.filter(|e| e.tag & (PAGE_SIZE - 1) == 0) {
                 if entry.tag.wrapping_add(entry.addend) == host_page {

@@ -121,7 +121,7 @@ impl Statistics {
 
     /// The exceptions that there were, by name.
     pub fn named_exceptions(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Exception::NAMES.into_iter().zip(self.exceptions).filter(|(_, count)| *count > 0)
+        Exception::NAMES.iter().copied().zip(self.exceptions).filter(|(_, count)| *count > 0)
     }
 
     /// Times that generated code came back to the run loop, for all reasons.
