@@ -8,6 +8,7 @@
 # Debian's qemu-system-mips, and 1 GB for the image in the directory for temporary files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benches/guest.bash
 source benches/median.bash
 
 rounds=${1:-3}
@@ -18,12 +19,8 @@ trap 'rm -rf "$work"' EXIT
 
 cargo build --quiet --release
 for flavour in generic malta; do
-    cargo run --quiet --release --package myvmm-image --example fetch -- \
-        --flavour "$flavour" --with fio --output "$work/$flavour.cpio" > "$work/$flavour" 2> /dev/null
+    make_guest "$flavour" fio
 done
-kernel() {
-    sed -n 's/^kernel *//p' "$work/$1"
-}
 
 # What is in the host's memory already, so that machines are compared and not the host's disk.
 head -c 1G /dev/urandom > "$work/data"

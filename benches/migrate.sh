@@ -9,6 +9,7 @@
 # Needs root, and Debian's iperf3, iproute2, socat, qemu-system-mips and gcc-mips64el-linux-gnuabi64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benches/guest.bash
 
 moves=${1:-20}
 rate=${2:-50}
@@ -79,16 +80,12 @@ cable() { # NAMESPACE NAME NAMESPACE NAME
     ip -n "$3" link set "$4" up
 }
 
-make_guest() { # FLAVOUR: the paths of its kernel go to a file, the initramfs to another.
-    cargo run --quiet --release --package myvmm-image --example fetch -- --flavour "$1" \
-        --with iperf3 --with stress-ng --output "$work/$1.cpio" > "$work/$1" 2> "$work/fetch" ||
-        fail "cannot make the guest" "$work/fetch"
+make_busy_guest() { # FLAVOUR: a guest with the files that load it.
+    make_guest "$1" iperf3 stress-ng
     # The kernel takes several archives in a row, each from a multiple of four bytes on.
     truncate -s %4 "$work/$1.cpio"
     (cd "$work/files" && find . | cpio --quiet --create --format newc) >> "$work/$1.cpio"
 }
-
-kernel() { sed -n 's/^kernel *//p' "$work/$1"; }
 
 make_files() {
     mkdir "$work/files"
@@ -229,11 +226,11 @@ cargo build --quiet --release --bins --package myvmm-image --example fetch
 make_network
 make_files
 if ((moves > 0)); then
-    make_guest generic
+    make_busy_guest generic
     bench_myvmm
 fi
 if ((their_moves > 0)); then
-    make_guest malta
+    make_busy_guest malta
     bench_qemu
 fi
 summary myvmm

@@ -7,6 +7,7 @@
 # times as fast as QEMU myvmm is. Needs Debian's iperf3 and qemu-system-mips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benches/guest.bash
 source benches/median.bash
 
 rounds=${1:-3}
@@ -18,12 +19,8 @@ trap '[[ -z $server ]] || kill "$server"; rm -rf "$work"' EXIT
 
 cargo build --quiet --release
 for flavour in generic malta; do
-    cargo run --quiet --release --package myvmm-image --example fetch -- \
-        --flavour "$flavour" --with iperf3 --output "$work/$flavour.cpio" > "$work/$flavour" 2> /dev/null
+    make_guest "$flavour" iperf3
 done
-kernel() {
-    sed -n 's/^kernel *//p' "$work/$1"
-}
 
 iperf3 --server --port "$port" > "$work/server" 2>&1 &
 server=$!
