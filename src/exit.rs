@@ -66,8 +66,14 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn code(error: &anyhow::Error) -> u8 {
     let refused = match error.downcast_ref::<VmError>() {
-        Some(VmError::Board(_) | VmError::Load(_) | VmError::Target { .. } | VmError::Restore { .. }) => true,
-        Some(VmError::Ram(_) | VmError::Network(_) | VmError::Thread(_) | VmError::Vcpu { .. }) => false,
+        Some(
+            VmError::Board(_)
+            | VmError::Load(_)
+            | VmError::Network(_)
+            | VmError::Target { .. }
+            | VmError::Restore { .. },
+        ) => true,
+        Some(VmError::Ram(_) | VmError::Thread(_) | VmError::Vcpu { .. }) => false,
         None => {
             use image::Error::{BadMirror, LongScript};
             error.is::<Refused>()

@@ -126,7 +126,7 @@ impl MachineOptions {
             engine: self.engine.into(),
             watching: Watching::default(),
             disks: self.devices.open_disks()?,
-            cards: self.devices.cards(self.schedule == Schedule::Threads),
+            cards: self.devices.cards(self.schedule == Schedule::Threads)?,
             consoles: self.devices.open_consoles()?,
         })
     }

@@ -206,7 +206,7 @@ impl Receive {
 
     /// The network cards: they keep their addresses, and are plugged into what is said here.
     fn cards(&self, shape: &Shape) -> Result<Vec<Card>, String> {
-        let here = self.devices.cards(false);
+        let here = self.devices.cards(false).map_err(|Refused(why)| why)?;
         if !here.is_empty() && here.len() != shape.cards.len() {
             let (theirs, ours) = (shape.cards.len(), here.len());
             return Err(format!(
