@@ -81,7 +81,11 @@ impl Emitter<'_> {
         self.asm.alu_imm(Alu::Cmp, checked, window.size() >> size_bits);
         self.asm.jump_if(Cond::AboveEqual, slow);
         self.asm.load(reg::RCX, CPU, frame::RAM_BASE);
-        Indexed { base: reg::RCX, index: reg::RAX, scale: 1, offset: window.physical() }
+        // The address itself is known earlier than its distance.
+        match i32::try_from(i64::from(window.physical()).wrapping_sub(window.base() as i64)) {
+            Ok(offset) => Indexed { base: reg::RCX, index: address, scale: 1, offset },
+            Err(_) => Indexed { base: reg::RCX, index: reg::RAX, scale: 1, offset: window.physical() },
+        }
     }
 
     /// Finds the host's memory of an access that is near others, by rcx and the register that it gives as

@@ -3,8 +3,10 @@
 //! the others take what it has found, or, if they are in more pages than one, look for themselves. It
 //! must not know what a look-up is made of.
 //!
-//! Nothing but a stub can change what a page maps to before the block ends, for a vCPU is called out of
-//! generated code between blocks only: so a stub ends all groups.
+//! What others change of a page waits until the vCPU is called out of generated code, between two blocks.
+//! So only a stub of the block itself can change where a page is before the block ends: it ends all
+//! groups. The slow path of an access may take an entry from the guest's TLB; where that must show, it
+//! clears what is kept as well (`Vcpu::forget_entry`).
 
 use crate::cpu::PAGE_SLOTS;
 use crate::ir::{Home, Ir, Node, Route, Value};
@@ -212,27 +214,29 @@ mod tests {
     }
 
     /// The slot and the span of each access of `words`, in order.
-    fn nearness(words: &[u32]) -> Vec<Option<(usize, Option<(i32, i32, i32)>)>> {
+    fn nearness(words: &[u32]) -> Vec<Option<(usize, Option<Span>)>> {
         let key = Key::new(Va(0x1000), Pa(0x1000), MODE);
         let word = |index: usize| words.get(index).copied().unwrap_or(0x0000_000d);
         let ir = ir::build(&Block::decode(key, Va(0x1000), &MIPS64R2, word, None));
         let nearness = Nearness::new(&ir, ir.nodes.len());
         let accesses =
             (0..ir.nodes.len()).filter(|index| matches!(ir.nodes[*index], Node::Load(..) | Node::Store(..)));
-        let shape =
-            |near: Near| (near.slot, near.span.map(|Span { low, high, alignment }| (low, high, alignment)));
-        accesses.map(|index| nearness.get(index).map(shape)).collect()
+        accesses.map(|index| nearness.get(index).map(|near| (near.slot, near.span))).collect()
+    }
+
+    const fn span(low: i32, high: i32, alignment: i32) -> Option<Span> {
+        Some(Span { low, high, alignment })
     }
 
     #[test]
     fn the_first_of_a_group_looks_up_the_page_of_all() {
         assert_eq!(
             nearness(&[sd(8), sd(24), sd(-16)]),
-            [Some((0, Some((-16, 24, 8)))), Some((0, None)), Some((0, None))]
+            [Some((0, span(-16, 24, 8))), Some((0, None)), Some((0, None))]
         );
         // The last byte is in the doubleword at 16.
-        assert_eq!(nearness(&[lb(19), ld(0)]), [Some((0, Some((0, 16, 8)))), Some((0, None))]);
-        assert_eq!(nearness(&[lb(-5), lb(3)]), [Some((0, Some((-5, 3, 1)))), Some((0, None))]);
+        assert_eq!(nearness(&[lb(19), ld(0)]), [Some((0, span(0, 16, 8))), Some((0, None))]);
+        assert_eq!(nearness(&[lb(-5), lb(3)]), [Some((0, span(-5, 3, 1))), Some((0, None))]);
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_group_is_aligned_as_one() {
-        assert_eq!(nearness(&[ld(4), ld(12)]), [Some((0, Some((4, 12, 8)))), Some((0, None))]);
+        assert_eq!(nearness(&[ld(4), ld(12)]), [Some((0, span(4, 12, 8))), Some((0, None))]);
         // If one of these is aligned, the other is not.
         assert_eq!(nearness(&[ld(0), ld(4)]), [None, None]);
         assert_eq!(nearness(&[lw(2), ld(0)]), [None, None]);
@@ -251,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_group_is_short() {
-        assert_eq!(nearness(&[ld(0), ld(504)]), [Some((0, Some((0, 504, 8)))), Some((0, None))]);
+        assert_eq!(nearness(&[ld(0), ld(504)]), [Some((0, span(0, 504, 8))), Some((0, None))]);
         assert_eq!(nearness(&[ld(0), ld(512)]), [None, None]);
     }
 
