@@ -94,7 +94,7 @@ impl DeviceOptions {
         let open = |(number, end): (usize, &terminal::End)| {
             let terminal = Terminal::open(end).map_err(Refused::because)?;
             if let Some(path) = terminal.pty() {
-                eprintln!("myvmm: The guest's console hvc{number} is {}", path.display());
+                tell_line!("myvmm: The guest's console hvc{number} is {}", path.display());
             }
             Ok(terminal)
         };
@@ -137,7 +137,7 @@ fn remark_on(link: &Link) {
     let Link::Stream(End::Connect(path)) = link else { return };
     if !path.metadata().is_ok_and(|found| found.file_type().is_socket()) {
         let path = path.display();
-        eprintln!(
+        tell_line!(
             "myvmm: There is no socket at {path} yet; the guest's network card is unplugged until somebody listens there"
         );
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use runtime::load::LoadError;
 use runtime::vm::VmError;
+use rustix::io::Errno;
 
 /// The exit codes, for `--help`.
 pub const CODES: &str = "\
@@ -60,11 +61,14 @@ impl std::error::Error for Refused {}
 
 /// Says what went wrong on standard error, and gives the exit code for it.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("myvmm: {}", sentence(error));
+    tell_line!("myvmm: {}", sentence(error));
     code(error).into()
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    if limit(error).is_some() {
+        return FAILED;
+    }
     let refused = match error.downcast_ref::<VmError>() {
         Some(
             VmError::Board(_)
@@ -97,8 +101,9 @@ fn sentence(error: &anyhow::Error) -> String {
         }
         last = text;
     }
-    let of_machine = error.downcast_ref().and_then(advice);
-    match of_machine.or_else(|| error.downcast_ref().and_then(image_advice)) {
+    let of_machine = || error.downcast_ref().and_then(advice);
+    let of_image = || error.downcast_ref().and_then(image_advice);
+    match limit(error).or_else(of_machine).or_else(of_image) {
         Some(advice) => format!("{sentence}; {advice}"),
         None => sentence,
     }
@@ -108,6 +113,19 @@ fn sentence(error: &anyhow::Error) -> String {
 pub fn words(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
+/// What helps if a limit of the host ended it, whatever ran into that.
+fn limit(error: &anyhow::Error) -> Option<&'static str> {
+    let host = |cause: &(dyn std::error::Error + 'static)| {
+        let of_io = cause.downcast_ref().and_then(Errno::from_io_error);
+        of_io.or_else(|| cause.downcast_ref::<Errno>().copied())
+    };
+    match error.chain().find_map(host)? {
+        Errno::MFILE => Some("raise the limit on open files (ulimit -n)"),
+        Errno::FBIG => Some("raise the limit on the size of files, which is also one on memory (ulimit -f)"),
+        _ => None,
+    }
 }
 
 /// Which option could help.
@@ -151,7 +169,7 @@ fn image_advice(error: &image::Error) -> Option<&'static str> {
 /// lacks a thread is of no use.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("myvmm: {}", bug(panic));
+        tell_line!("myvmm: {}", bug(panic));
         std::process::exit(FAILED.into());
     }));
 }
@@ -190,6 +208,14 @@ mod tests {
             sentence(&error).contains("only 2600 fit the kernel's command line; have it read the rest from")
         );
         assert_eq!(code(&error), REFUSED);
+    }
+
+    #[test]
+    fn a_limit_of_the_host_is_not_the_files_fault() {
+        let source = io::Error::from_raw_os_error(24);
+        let error = VmError::Load(LoadError::Unreadable { file: "a file".into(), source }).into();
+        assert!(sentence(&error).ends_with("Too many open files; raise the limit on open files (ulimit -n)"));
+        assert_eq!(code(&error), FAILED);
     }
 
     #[test]

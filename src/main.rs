@@ -1,6 +1,11 @@
 //! The command line of myvmm: it parses, calls the subcommand and turns what comes back into an exit code.
 //! It owns nothing and knows nothing of machines.
 #![forbid(unsafe_code)]
+// They panic if nobody listens; see `telling`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod telling;
 
 mod bench;
 mod cmd;

@@ -225,7 +225,7 @@ impl Session {
         }
         let seen = mem::take(&mut *seen.lock());
         if is_terminal && seen.is_within_line() {
-            eprintln!();
+            tell!("\n");
         }
         let watched = watch.close(&report);
         let closing = conclude(stop, seen.script_status)?;
@@ -251,11 +251,11 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
         }
     };
     match &end {
-        End::Panicked(message) => eprintln!("myvmm: The guest's kernel panicked: {message}"),
-        End::Mute => eprintln!(
+        End::Panicked(message) => tell_line!("myvmm: The guest's kernel panicked: {message}"),
+        End::Mute => tell_line!(
             "myvmm: The guest reset itself before it printed anything; see more with --append earlycon"
         ),
-        End::Moved => eprintln!("myvmm: The guest runs elsewhere now"),
+        End::Moved => tell_line!("myvmm: The guest runs elsewhere now"),
         End::PoweredOff | End::Reset | End::Left => {}
     }
     Ok(Closing { end, script_status })
@@ -440,16 +440,16 @@ impl Desk<'_> {
         let vm = &self.control.vm;
         let paused = vm.status() == "running";
         if let Err(failure) = vm.set_paused(paused) {
-            eprint!("\r\nmyvmm: {failure}\r\n");
+            tell!("\r\nmyvmm: {failure}\r\n");
         } else if paused {
-            eprint!("\r\nmyvmm: The machine stands still; Ctrl-A p lets it go on.\r\n");
+            tell!("\r\nmyvmm: The machine stands still; Ctrl-A p lets it go on.\r\n");
         }
     }
 
     /// Has the machine saved to a new file, while the console goes on.
     fn save(&self) {
         let Some(directory) = &self.snapshots else {
-            eprint!("\r\nmyvmm: There is nowhere to save to; start with --snapshots DIRECTORY.\r\n");
+            tell!("\r\nmyvmm: There is nowhere to save to; start with --snapshots DIRECTORY.\r\n");
             return;
         };
         let name = |number: u32| directory.join(format!("{}-{number}.snap", self.control.vm.name));
@@ -457,7 +457,7 @@ impl Desk<'_> {
         let (Some(file), machine) = (file, Arc::clone(self.machine)) else { return };
         let save = move || tell_saved(&file, &machine.save(&file, &Form::Mapped));
         if let Err(error) = thread::Builder::new().name("save".into()).spawn(save) {
-            eprint!("\r\nmyvmm: Cannot start a thread to save the machine: {}\r\n", exit::words(&error));
+            tell!("\r\nmyvmm: Cannot start a thread to save the machine: {}\r\n", exit::words(&error));
         }
     }
 
@@ -482,16 +482,16 @@ fn end_machine(machine: &Machine, happened: &Receiver<Event>) {
 /// Says what came of saving the machine.
 fn tell_saved(file: &Path, result: &Result<Saved, Refused>) {
     match result {
-        Ok(Saved { pause, .. }) => eprint!(
+        Ok(Saved { pause, .. }) => tell!(
             "\r\nmyvmm: Saved to {}; the guest stood still for {:.1} ms.\r\n",
             file.display(),
             pause.as_secs_f64() * 1e3
         ),
-        Err(error) => eprint!("\r\nmyvmm: Not saved to {}: {error}\r\n", file.display()),
+        Err(error) => tell!("\r\nmyvmm: Not saved to {}: {error}\r\n", file.display()),
     }
 }
 
 /// The terminal is raw, so a line needs both of its ends.
 fn show_keys() {
-    eprint!("\r\n{}", keys::HELP.replace('\n', "\r\n"));
+    tell!("\r\n{}", keys::HELP.replace('\n', "\r\n"));
 }

@@ -2,7 +2,7 @@
 //! they ask of the machine, and what is written when it has ended. It must not know how a machine works.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use clap::Args;
 use runtime::load::read_file;
 use runtime::load::symbols::Symbols;
 use runtime::observe::Watching;
-use runtime::trace::{Kinds, Tracing};
+use runtime::trace::{Kinds, Lines, Tracing};
 use runtime::vcpu::Engine;
 use runtime::vm::VmError;
 use translator::listing::Stage;
@@ -21,6 +21,7 @@ use crate::exit::Refused;
 use crate::observed::{Observed, hottest};
 use crate::rendering::{self, Format, render};
 use crate::report::Report;
+use crate::telling::answer;
 
 /// A file of more bytes holds no symbols.
 const MOST_BYTES: u64 = 1 << 28;
@@ -55,8 +56,10 @@ pub struct WatchOptions {
 /// What is to be written when machines have ended.
 pub struct Watch {
     stats: bool,
-    stats_file: Option<File>,
-    hot: Option<(usize, Option<(File, Format)>)>,
+    stats_file: Option<Output>,
+    hot: Option<(usize, Option<(Output, Format)>)>,
+    /// The lines of a trace that go to a file.
+    trace: Option<(Lines, PathBuf)>,
     perf_map: bool,
     /// The names for addresses that the user gives.
     pub symbols: Option<Symbols>,
@@ -79,7 +82,10 @@ impl WatchOptions {
         }
         let symbols = self.symbols.as_deref().map(read_symbols).transpose()?;
         let counted = self.stats || self.stats_file.is_some() || self.trace.is_some();
-        let watching = Watching { counted, profiled, trace: self.tracing(symbols.as_ref())? };
+        let tracing = self.tracing(symbols.as_ref())?;
+        let traced = self.trace.as_ref().and_then(|(_, file)| file.clone());
+        let trace = tracing.as_ref().map(|tracing| Arc::clone(&tracing.out)).zip(traced);
+        let watching = Watching { counted, profiled, trace: tracing };
         let hot = match &self.hot {
             Some((count, Some(file))) => Some((*count, Some((create(file)?, Format::of_file(file))))),
             Some((count, None)) => Some((*count, None)),
@@ -89,6 +95,7 @@ impl WatchOptions {
             stats: self.stats,
             stats_file: self.stats_file.as_deref().map(create).transpose()?,
             hot,
+            trace,
             perf_map: self.perf_map,
             symbols,
             last_words: Mutex::default(),
@@ -105,7 +112,7 @@ impl WatchOptions {
     fn tracing(&self, symbols: Option<&Symbols>) -> anyhow::Result<Option<Tracing>> {
         let Some((kinds, file)) = &self.trace else { return Ok(None) };
         let out = match file {
-            Some(file) => create(file)?,
+            Some(file) => create(file)?.file,
             None => File::from(std::io::stderr().as_fd().try_clone_to_owned()?),
         };
         let out = Arc::new(Mutex::new(BufWriter::new(out)));
@@ -140,7 +147,7 @@ impl Watch {
         let listings = hottest(machines, *count);
         let shown = |format| render("The hottest blocks", &listings, Stage::All, format, rendering::width());
         match file {
-            Some((file, format)) => replace(file, &shown(*format)).context("Cannot write the hottest blocks"),
+            Some((output, format)) => output.replace(&shown(*format)),
             None => {
                 *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = shown(Format::Text);
                 Ok(())
@@ -153,12 +160,18 @@ impl Watch {
     /// # Errors
     /// Fails if the host does not take a file's bytes, or did not earlier.
     pub fn close(&self, report: &Report) -> anyhow::Result<()> {
-        print!("{}", self.last_words.lock().unwrap_or_else(PoisonError::into_inner));
+        answer(&self.last_words.lock().unwrap_or_else(PoisonError::into_inner))?;
         if self.stats {
-            eprint!("{report}");
+            tell!("{report}");
         }
-        if let Some(file) = &self.stats_file {
-            replace(file, &report.json()).context("Cannot write the statistics")?;
+        if let Some(output) = &self.stats_file {
+            output.replace(&report.json())?;
+        }
+        if let Some((lines, path)) = &self.trace {
+            match lines.lock().unwrap_or_else(PoisonError::into_inner).flush() {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                flushed => flushed.with_context(|| format!("Cannot write {}", path.display()))?,
+            }
         }
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(()), Err)
@@ -185,21 +198,36 @@ pub fn read_symbols(path: &Path) -> anyhow::Result<Symbols> {
     Ok(symbols)
 }
 
-fn create(path: &Path) -> anyhow::Result<File> {
-    let file = File::create(path);
-    file.map_err(|error| {
-        Refused(format!("Cannot write {}: {}", path.display(), crate::exit::words(&error))).into()
-    })
+fn create(path: &Path) -> anyhow::Result<Output> {
+    match File::create(path) {
+        Ok(file) => Ok(Output { file, path: path.to_owned() }),
+        Err(error) => {
+            let (path, why) = (path.display(), crate::exit::words(&error));
+            Err(Refused(format!("Cannot write {path}: {why}")).into())
+        }
+    }
 }
 
-/// Makes `text` the contents of `file`, which a machine that rebooted may have written already.
-fn replace(mut file: &File, text: &str) -> std::io::Result<()> {
-    use std::io::{Seek as _, SeekFrom};
-    // A pipe has no beginning to go back to.
-    if file.seek(SeekFrom::Start(0)).is_ok() {
-        file.set_len(0)?;
+/// A file that is opened first and written last.
+struct Output {
+    file: File,
+    path: PathBuf,
+}
+
+impl Output {
+    /// Makes `text` the contents of the file, which a machine that rebooted may have written already.
+    fn replace(&self, text: &str) -> anyhow::Result<()> {
+        let write = || {
+            let mut file = &self.file;
+            // A pipe or a device has no beginning to go back to.
+            if file.metadata()?.is_file() {
+                file.rewind()?;
+                file.set_len(0)?;
+            }
+            file.write_all(text.as_bytes())
+        };
+        write().with_context(|| format!("Cannot write {}", self.path.display()))
     }
-    file.write_all(text.as_bytes())
 }
 
 fn count_and_file(text: &str) -> Result<(usize, Option<PathBuf>), String> {

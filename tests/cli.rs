@@ -109,6 +109,35 @@ fn a_cut_kernel_is_refused_wherever_it_is_cut() {
     }
 }
 
+/// Wherever it goes, what is told panics nobody.
+#[test]
+fn nobody_has_to_listen() {
+    let full = || fs::File::create("/dev/full").unwrap();
+    let refused = myvmm(["run", "--kernel", "no/such/file"]).stderr(full()).status().unwrap();
+    assert_eq!(refused.code(), Some(2));
+    let output = myvmm(["ps"]).stdout(full()).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.starts_with("myvmm: Cannot write to standard output: No space left"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = myvmm(["ps"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let guest = Guest::monitor();
+    for option in ["--stats-file=/dev/full", "--hot=3=/dev/full", "--trace=block=/dev/full"] {
+        let output = run_with_input(boot(&guest, &[option]), &[guest::POWER_OFF]);
+        let said = text(&output.stderr);
+        assert!(said.contains("Cannot write /dev/full: No space left"), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let output = run_with_input(boot(&guest, &["--stats-file", "/dev/null"]), &[guest::POWER_OFF]);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
 #[test]
 fn networks_that_cannot_be_are_refused() {
     let guest = Guest::monitor();

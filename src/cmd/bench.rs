@@ -12,6 +12,7 @@ use rustix::fs::{Access, access};
 
 use crate::bench::{self, Plan, Results, WORKLOADS};
 use crate::exit::{self, Refused};
+use crate::telling::answer;
 
 /// Compare the engines by built-in guest programs
 #[derive(Debug, Args)]
@@ -83,12 +84,14 @@ impl Bench {
         };
         let results = bench::run(&plan)?;
         if results.rounds < plan.rounds {
-            eprintln!(
+            tell_line!(
                 "myvmm: the host is busy: {} of {} rounds fitted into --minutes {}",
-                results.rounds, plan.rounds, self.minutes
+                results.rounds,
+                plan.rounds,
+                self.minutes
             );
         }
-        print!("{}", bench::table(&results));
+        answer(&bench::table(&results))?;
         let files = [
             (&self.html, bench::html(&results, &history)),
             (&self.json, format!("{:#}\n", serde_json::to_value(&results)?)),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::control::client::Client;
 use crate::control::directory::{Directory, name};
 use crate::exit;
+use crate::telling::answer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -42,7 +43,7 @@ impl Control {
         let mut client = Client::new(Directory::open()?.connect(&self.name)?, PATIENCE)?;
         let value = client.execute(command, &Map::from_iter(self.arguments))?;
         if value != json!({}) {
-            println!("{value:#}");
+            answer(&format!("{value:#}\n"))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -84,13 +84,13 @@ impl Debian {
         config.disks.splice(..0, disk);
         if let Some(login) = &login {
             login.forward(&mut config.cards)?;
-            eprintln!("myvmm: Once the guest is up, log in by: {login}");
+            tell_line!("myvmm: Once the guest is up, log in by: {login}");
         }
         self.machine.complete(&mut config)?;
         let (watch, watching) = self.machine.watch.open(config.engine)?;
         config.watching = watching;
         if std::io::stderr().is_terminal() && self.run.is_none() && self.machine.restore.is_none() {
-            eprintln!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
+            tell_line!("Booting Linux {}. Ctrl-A h shows the keys, Ctrl-A x leaves.", guest.release);
         }
         let address = Address::take(self.machine.name.as_deref(), Path::new("debian"))?;
         self.machine.confine(&config, &address)?;
@@ -170,7 +170,7 @@ impl Drawing {
         self.clear();
         step.clone_into(&mut self.step);
         if !std::io::stderr().is_terminal() {
-            eprintln!("myvmm: {step}");
+            tell_line!("myvmm: {step}");
             return;
         }
         let bar = ProgressBar::new_spinner().with_message(step.to_owned());

@@ -28,6 +28,7 @@ use crate::program::load::needs;
 use crate::program::{Dialect, Request, once};
 use crate::rendering::{self, Format, StageChoice, render};
 use crate::sandbox::SandboxOptions;
+use crate::telling::answer;
 use crate::watch::read_symbols;
 
 /// How long a VM may take to show its blocks.
@@ -102,7 +103,7 @@ impl Dump {
             (.., Some(snapshot)) => (shown(snapshot), self.machine(snapshot, symbols)?),
             _ => return Err(Refused("There is nothing to dump".to_owned()).into()),
         };
-        print(&render(&title, &listings, self.stage.into(), self.format, rendering::width()))?;
+        answer(&render(&title, &listings, self.stage.into(), self.format, rendering::width()))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -154,15 +155,6 @@ impl Dump {
 
 fn shown(file: &Path) -> String {
     file.display().to_string()
-}
-
-/// Writes to standard output; a reader that has seen enough is no error.
-fn print(text: &str) -> std::io::Result<()> {
-    use std::io::{ErrorKind, Write as _};
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }
 
 fn instructions(text: &str) -> Result<u64, String> {

@@ -9,6 +9,7 @@ use runtime::vm::snapshots::{DiskState, Opened};
 use serde::Serialize;
 
 use crate::exit::{self, Refused};
+use crate::telling::answer;
 
 /// Show what is in a snapshot of a machine; every checksum of its parts is checked
 #[derive(Debug, Args)]
@@ -69,10 +70,10 @@ impl Inspect {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let refused = |error: Refused| Refused(format!("{}: {error}", self.file.display()));
         let facts = self.look().map_err(refused)?;
-        match self.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&facts)?),
-            Format::Text => print!("{}", text(&facts)),
-        }
+        answer(&match self.format {
+            Format::Json => serde_json::to_string_pretty(&facts)? + "\n",
+            Format::Text => text(&facts),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 

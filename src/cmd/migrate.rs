@@ -112,9 +112,9 @@ impl Migrate {
             Some(downtime) => format!("; the guest stood still for {downtime:.1} ms"),
             None => String::new(),
         };
-        eprintln!("{} runs at {} now{stood}", self.name, self.to);
+        tell_line!("{} runs at {} now{stood}", self.name, self.to);
         for image in info["x-myvmm-copied"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            eprintln!("{} {}", self.name, is_old(&self.to, image));
+            tell_line!("{} {}", self.name, is_old(&self.to, image));
         }
         ExitCode::SUCCESS
     }
@@ -141,8 +141,8 @@ impl Bar {
     /// Prints a line that stays.
     fn print(&self, line: &str) {
         match &self.0 {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| tell_line!("{line}")),
+            None => tell_line!("{line}"),
         }
     }
 

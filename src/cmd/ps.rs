@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::control::client::Client;
 use crate::control::directory::Directory;
 use crate::exit;
+use crate::telling::answer;
 
 /// A VM that takes longer is listed as one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,10 +39,10 @@ impl Ps {
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let directory = Directory::open()?;
         let vms: Vec<Value> = directory.names()?.iter().map(|name| ask(&directory, name)).collect();
-        match self.format {
-            Format::Json => println!("{:#}", Value::from(vms)),
-            Format::Text => print!("{}", table(&vms)),
-        }
+        answer(&match self.format {
+            Format::Json => format!("{:#}\n", Value::from(vms)),
+            Format::Text => table(&vms),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

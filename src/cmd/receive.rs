@@ -89,7 +89,7 @@ impl Receive {
         let listener = server.listen(host, *port)?;
         // So that a mistake is told now, and not to the first guest.
         self.house()?;
-        eprintln!("myvmm: Listening at {}", listener.local_addr()?);
+        tell_line!("myvmm: Listening at {}", listener.local_addr()?);
         serve(&listener)
     }
 
@@ -314,7 +314,7 @@ fn serve(listener: &TcpListener) -> anyhow::Result<ExitCode> {
                 };
                 thread::Builder::new().name("guest".into()).spawn(body).context("Cannot start a thread")?;
             }
-            Err(error) => eprintln!("myvmm: Cannot start a process for a guest: {}", exit::words(&error)),
+            Err(error) => tell_line!("myvmm: Cannot start a process for a guest: {}", exit::words(&error)),
         }
     }
 }

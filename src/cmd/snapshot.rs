@@ -51,7 +51,7 @@ impl Snapshot {
         client.execute("x-myvmm-snapshot", &arguments)?;
         let saved = self.wait(&mut client)?;
         let milliseconds = |key: &str| saved[key].as_f64().unwrap_or_default() * 1e3;
-        eprintln!(
+        tell_line!(
             "{}: {} bytes; the guest stood still for {:.1} ms of {:.0} ms",
             self.file.display(),
             saved["bytes"],

@@ -103,7 +103,7 @@ impl Console {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             terminal.restore();
-            eprintln!();
+            tell!("\n");
             print(panic);
         }));
     }

@@ -252,9 +252,9 @@ pub fn say_lost(name: &str, why: &ArriveError) {
 /// A sentence for a person, whose terminal may be raw.
 pub fn say(sentence: &str) {
     if io::stderr().is_terminal() {
-        eprint!("\r\nmyvmm: {sentence}\r\n");
+        tell!("\r\nmyvmm: {sentence}\r\n");
     } else {
-        eprintln!("myvmm: {sentence}");
+        tell_line!("myvmm: {sentence}");
     }
 }
 

@@ -57,7 +57,7 @@ impl Address {
             Ok(socket) => Some(socket),
             Err(error) if name.is_some() => return Err(error),
             Err(error) => {
-                eprintln!("myvmm: There is no control socket: {error:#}");
+                tell_line!("myvmm: There is no control socket: {error:#}");
                 None
             }
         };

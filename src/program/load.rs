@@ -154,7 +154,7 @@ fn image(path: &Path, dialect: Dialect) -> Result<Image, Refused> {
     let program = program
         .map_err(|errors| Refused(format!("{name} cannot be assembled\n{errors}").trim_end().into()))?;
     if !program.warnings.items.is_empty() {
-        eprint!("{}", program.warnings);
+        tell!("{}", program.warnings);
     }
     Image::assembled(&name, program, options).map_err(Refused::because)
 }

@@ -224,7 +224,7 @@ impl Player {
     fn say(&mut self, vm: &ProgramVm, what: &str) {
         // What cannot be printed is reported at the end.
         let _ = self.terminal.port.flush();
-        eprintln!("myvmm: {}: {what}", vm.image().name);
+        tell_line!("myvmm: {}: {what}", vm.image().name);
     }
 
     /// The exit code that this program asks for.

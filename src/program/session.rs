@@ -275,14 +275,20 @@ fn title(names: &[String], number: usize) -> String {
 
 /// A line a program.
 fn statistics(players: &[Player], elapsed: Duration) {
-    eprintln!(
+    tell_line!(
         "{:<24} {:>15} {:>10} {:>8} {:>10} {:>10} {:>9}",
-        "program", "instructions", "slices", "blocks", "translated", "exceptions", "seconds"
+        "program",
+        "instructions",
+        "slices",
+        "blocks",
+        "translated",
+        "exceptions",
+        "seconds"
     );
     for player in players {
         let vm = player.vm();
         let statistics = vm.statistics();
-        eprintln!(
+        tell_line!(
             "{:<24} {:>15} {:>10} {:>8} {:>10} {:>10} {:>9.3}",
             vm.image().name,
             vm.retired(),
@@ -295,5 +301,5 @@ fn statistics(players: &[Player], elapsed: Duration) {
     }
     let busy: Duration = players.iter().map(|player| player.busy).sum();
     let all: u64 = players.iter().map(|player| player.vm().retired()).sum();
-    eprintln!("{:<24} {all:>15} {:>52.3} of {:.3}", "all", busy.as_secs_f64(), elapsed.as_secs_f64());
+    tell_line!("{:<24} {all:>15} {:>52.3} of {:.3}", "all", busy.as_secs_f64(), elapsed.as_secs_f64());
 }

@@ -76,7 +76,7 @@ impl SandboxOptions {
         }
         match (enter(needs), self.sandbox) {
             (Err(error), When::Auto) => {
-                eprintln!("myvmm: Not confined: {error:#}; --sandbox off says that this is meant");
+                tell_line!("myvmm: Not confined: {error:#}; --sandbox off says that this is meant");
                 Ok(())
             }
             (result, _) => result.context("--sandbox on"),
