@@ -9,10 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use rustix::fs::{FallocateFlags, SeekFrom as Sought, fallocate, seek};
 use rustix::io::Errno;
 
-use super::Disk;
-
-/// Zeroes written at once where the host cannot make them otherwise.
-static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+use super::{Disk, write_plain_zeroes};
 
 /// A raw image.
 pub struct Raw {
@@ -94,11 +91,7 @@ impl Disk for Raw {
         {
             return Ok(());
         }
-        for at in (0..length).step_by(ZEROES.len()) {
-            let piece = (length - at).min(ZEROES.len() as u64) as usize;
-            self.write(place + at, &ZEROES[..piece])?;
-        }
-        Ok(())
+        write_plain_zeroes(self, place, length)
     }
 }
 
