@@ -11,8 +11,8 @@ use crate::program::{DATA_DOUBLES, Program};
 pub const SLOTS: usize = 256;
 /// Bytes of code in a slot: two pages.
 pub const CODE_BYTES: u64 = 0x2000;
-/// Bytes of a slot's state block: one page.
-pub const BLOCK_BYTES: u64 = 0x1000;
+/// Bytes of a slot's state block: two pages.
+pub const BLOCK_BYTES: u64 = 0x2000;
 /// Where the code that loads a program's initial state is.
 const LOADER: u64 = 0xf000;
 const LOADER_INSTRUCTIONS: usize = 69;
@@ -32,7 +32,8 @@ const BODY: u64 = 0x20;
 pub mod block {
     pub const INPUT: u64 = 0;
     pub const RESULT: u64 = 0x400;
-    pub const DATA: u64 = 0x800;
+    /// The middle of the data, where base registers point, is where the second page begins.
+    pub const DATA: u64 = 0xc00;
 
     pub const GPR: u64 = 0;
     pub const HI: u64 = 0x100;

@@ -10,12 +10,15 @@ use crate::model::Model;
 use crate::stub::Stub;
 
 /// How far the register that points to [`Cpu`] points past its start. A one-byte displacement then
-/// reaches the general registers from `$a3` on, and [`Cpu::pc`] to [`Cpu::ram_base`]: of the registers
-/// before, compilers use what has a host register.
+/// reaches the general registers from `$a3` on, and [`Cpu::pc`] to the second of [`Cpu::pages`]: of the
+/// registers before, compilers use what has a host register.
 pub const CPU_BIAS: i32 = 184;
 
 /// How many shared values can be kept at once.
 pub const SPILL_SLOTS: usize = 32;
+
+/// How many pages a block can keep at once for accesses that are near each other.
+pub const PAGE_SLOTS: usize = 8;
 
 /// The number of entries of each soft-TLB array and of a jump cache; powers of two.
 pub const SOFT_TLB_ENTRIES: usize = 1024;
@@ -76,20 +79,23 @@ pub struct Cpu {
     /// The address of the next instruction at a settled point; while generated code runs, some
     /// address in the page of the running block.
     pub pc: u64,
-    /// The multiply-divide unit's HI.
-    pub hi: u64,
-    /// The multiply-divide unit's LO.
-    pub lo: u64,
     /// The guest instructions that may still run before the vCPU must leave; used by counted blocks.
     pub budget: i64,
     /// The host address of the vCPU's [`Shared::alarm`].
     pub alarm_address: u64,
-    /// The host address of the [`SoftTlb`] of the current view.
-    pub soft_tlb: u64,
-    /// The host address of the jump cache of the current view.
-    pub jump_cache: u64,
     /// The host address of guest physical address 0.
     pub ram_base: u64,
+    /// The host address of the jump cache of the current view.
+    pub jump_cache: u64,
+    /// Host address less guest virtual address in the pages that a block has looked up for more than one
+    /// access, or 0 for one that each access is to look up.
+    pub pages: [u64; PAGE_SLOTS],
+    /// The host address of the [`SoftTlb`] of the current view.
+    pub soft_tlb: u64,
+    /// The multiply-divide unit's HI.
+    pub hi: u64,
+    /// The multiply-divide unit's LO.
+    pub lo: u64,
     /// Where the stub that runs was called; see [`Place`](crate::emit::Place).
     pub place: u32,
     /// 0 if floating-point instructions may use the host's FPU: the guest's is usable, traps nothing
@@ -136,13 +142,14 @@ impl Cpu {
         let mut cpu = Cpu {
             gpr: [0; 32],
             pc: 0xffff_ffff_bfc0_0000,
-            hi: 0,
-            lo: 0,
             budget: 0,
             alarm_address: 0,
-            soft_tlb: 0,
-            jump_cache: 0,
             ram_base: 0,
+            jump_cache: 0,
+            pages: [0; PAGE_SLOTS],
+            soft_tlb: 0,
+            hi: 0,
+            lo: 0,
             place: 0,
             float_state: 1,
             spill: [0; SPILL_SLOTS],

@@ -2,6 +2,7 @@
 
 use translator::addr::{PAGE_SIZE, Va};
 use translator::cp0::{Cause, Cp0, ENTRY_HI_ASID, ENTRY_HI_EHINV, Status};
+use translator::cpu::PAGE_SLOTS;
 use translator::exception::Exception;
 use translator::mode::Mode;
 use translator::sem::system::CP0_DOUBLE;
@@ -216,10 +217,11 @@ impl Vcpu {
         self.mapping_changed()
     }
 
-    /// Forgets in the soft tables what `entry` maps.
+    /// Forgets in the soft tables what `entry` maps, and what the running block has kept of them.
     fn forget_entry(&mut self, entry: &Entry) {
         let space = (!entry.is_global()).then_some(entry.asid());
         self.soft.flush_range(pair(entry.hi), entry.pair_bytes(), space);
+        self.cpu.pages = [0; PAGE_SLOTS];
         self.forget_recent();
     }
 

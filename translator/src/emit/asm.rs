@@ -349,6 +349,8 @@ impl Asm {
         test32_memory_imm(base: Reg, offset: i32, value: i32) [test DWORD ] (base + offset) [, value]
         /// 32-bit comparison of memory with a constant.
         cmp32_memory_imm(base: Reg, offset: i32, value: i32) [cmp DWORD ] (base + offset) [, value]
+        /// 32-bit comparison with memory.
+        cmp32_memory(a: Reg, base: Reg, offset: i32) [cmp Rd(a), ] (base + offset) []
         /// 64-bit comparison of memory with a constant.
         cmp_memory_imm(base: Reg, offset: i32, value: i32) [cmp QWORD ] (base + offset) [, value]
         /// 64-bit comparison with indexed memory.
@@ -418,10 +420,6 @@ impl Asm {
         compare_exchange(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rq(from)]
         /// As [`Asm::compare_exchange`], for 32 bits and eax.
         compare_exchange32(base: Reg, from: Reg) [lock cmpxchg [Rq(base)], Rd(from)]
-        /// As [`Asm::compare_exchange`], but not atomic.
-        compare_exchange_alone(base: Reg, from: Reg) [cmpxchg [Rq(base)], Rq(from)]
-        /// As [`Asm::compare_exchange_alone`], for 32 bits and eax.
-        compare_exchange32_alone(base: Reg, from: Reg) [cmpxchg [Rq(base)], Rd(from)]
         /// Tells the host core that a loop waits.
         pause() [pause]
         /// Loads MXCSR.

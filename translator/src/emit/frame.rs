@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 
 use super::asm::{Reg, reg};
 use crate::cp0::Cp0;
-use crate::cpu::{CPU_BIAS, Cpu, SPILL_SLOTS, SoftEntry, SoftTlb};
+use crate::cpu::{CPU_BIAS, Cpu, PAGE_SLOTS, SPILL_SLOTS, SoftEntry, SoftTlb};
 use crate::ir::Home;
 use crate::isa::text::Names;
 use crate::machine::Special;
@@ -42,6 +42,8 @@ arrays! {
     gpr(r: u8) = gpr, 32, |r, names| names.gpr(r as u8)[1..].to_owned();
     /// The offset of floating-point register `r`.
     fpr(r: u8) = fpr, 32, |r, _| r.to_string();
+    /// The offset of the page in slot `slot`.
+    page(slot: usize) = pages, PAGE_SLOTS, |slot, _| slot.to_string();
     /// The offset of spill slot `slot`.
     spill(slot: usize) = spill, SPILL_SLOTS, |slot, _| slot.to_string();
     /// The offset of the address of `stub`.

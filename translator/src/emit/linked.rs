@@ -4,7 +4,7 @@
 
 use std::mem::offset_of;
 
-use super::asm::{Alu, Cond, Reg, Shift, reg};
+use super::asm::{Alu, Cond, Label, Reg, Shift, reg};
 use super::frame::{self, CPU};
 use super::{Emitter, Slow};
 use crate::cp0::Cp0;
@@ -79,16 +79,29 @@ impl Emitter<'_> {
         self.asm.load(reg::RAX, CPU, frame::LINK_VALUE);
         match (access, self.mode().contains(Mode::ALONE)) {
             (Access::U64, false) => self.asm.compare_exchange(reg::RDX, reg::RCX),
-            (Access::U64, true) => self.asm.compare_exchange_alone(reg::RDX, reg::RCX),
             (_, false) => self.asm.compare_exchange32(reg::RDX, reg::RCX),
-            (_, true) => self.asm.compare_exchange32_alone(reg::RDX, reg::RCX),
+            (_, true) => self.exchange_alone(access, done),
         }
-        // Either comparison has left "equal" if the store was done.
+        // The last comparison has left "equal" if the store was done.
         self.asm.bind(done);
         self.asm.set_if(Cond::Equal, reg::RAX);
         let register = to.register();
         self.asm.movzx8(register, reg::RAX);
         self.end_access(register, to, back);
         next
+    }
+
+    /// Stores rcx at rdx if rax is there, else goes to `done`. Nothing comes between where nothing else uses
+    /// memory, and a load need not wait for a plain store as it does for an exchange.
+    fn exchange_alone(&mut self, access: Access, done: Label) {
+        match access {
+            Access::U64 => self.asm.alu_memory(Alu::Cmp, reg::RAX, reg::RDX, 0),
+            _ => self.asm.cmp32_memory(reg::RAX, reg::RDX, 0),
+        }
+        self.asm.jump_if(Cond::NotEqual, done);
+        match access {
+            Access::U64 => self.asm.store(reg::RDX, 0, reg::RCX),
+            _ => self.asm.store32(reg::RDX, 0, reg::RCX),
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::asm::{Alu, Cond, Indexed, Label, Reg, reg};
 use super::frame::{self, CPU, SOFT_TLB};
+use super::near::Near;
 use super::value::Operand;
 use super::{Destination, Emitter, Slow};
 use crate::cpu::{SOFT_TLB_ENTRIES, SoftEntry, SoftTlb};
@@ -17,6 +18,14 @@ use std::mem::{offset_of, size_of};
 /// The offset of an entry in its array, from an address: the page number times the entry's size.
 const ENTRY_SHIFT: i8 = (12 - size_of::<SoftEntry>().trailing_zeros()) as i8;
 const ENTRY_MASK: i32 = ((SOFT_TLB_ENTRIES - 1) * size_of::<SoftEntry>()) as i32;
+
+/// Which array of the soft TLB a load is looked up in.
+const fn soft_array(route: Route) -> usize {
+    match route {
+        Route::ForStore => offset_of!(SoftTlb, store),
+        Route::Soft | Route::Window(_) => offset_of!(SoftTlb, load),
+    }
+}
 
 impl Emitter<'_> {
     /// The register that `address` is in, if need be after it was computed into rdx. Changes rax and rcx.
@@ -33,17 +42,21 @@ impl Emitter<'_> {
     /// Looks up an address: gives the host's memory, by rcx and the address, or goes to the slow path.
     /// Changes rax and rcx.
     pub(super) fn look_up(&mut self, address: Reg, bytes: u64, array: usize, slow: Label) -> Indexed {
-        let entry = |field: usize| (array + field) as i32;
         self.asm.rotate32_into(reg::RAX, address, ENTRY_SHIFT);
         self.asm.and32_imm(reg::RAX, ENTRY_MASK);
         self.asm.mov(reg::RCX, address);
         self.asm.alu_imm(Alu::And, reg::RCX, -4096 | (bytes as i32 - 1));
+        self.take_entry(array, slow);
+        Indexed::sum(reg::RCX, address)
+    }
+
+    /// Compares the tag of the entry at rax with rcx, and puts the entry's addend there.
+    fn take_entry(&mut self, array: usize, slow: Label) {
+        let entry = |field: usize| (array + field) as i32;
         self.asm.cmp_indexed(reg::RCX, SOFT_TLB, reg::RAX, entry(offset_of!(SoftEntry, tag)));
         self.asm.jump_if(Cond::NotEqual, slow);
         let addend = entry(offset_of!(SoftEntry, addend));
-        let at = Indexed { base: SOFT_TLB, index: reg::RAX, scale: 1, offset: addend };
-        self.asm.read64(at, reg::RCX);
-        Indexed::sum(reg::RCX, address)
+        self.asm.read64(Indexed { base: SOFT_TLB, index: reg::RAX, scale: 1, offset: addend }, reg::RCX);
     }
 
     /// As [`Emitter::look_up`], for an address that should lie in `window`. The offset in the window is
@@ -68,24 +81,102 @@ impl Emitter<'_> {
         self.asm.alu_imm(Alu::Cmp, checked, window.size() >> size_bits);
         self.asm.jump_if(Cond::AboveEqual, slow);
         self.asm.load(reg::RCX, CPU, frame::RAM_BASE);
-        Indexed { base: reg::RCX, index: reg::RAX, scale: 1, offset: window.physical() }
+        // The address itself is known earlier than its distance.
+        match i32::try_from(i64::from(window.physical()).wrapping_sub(window.base() as i64)) {
+            Ok(offset) => Indexed { base: reg::RCX, index: address, scale: 1, offset },
+            Err(_) => Indexed { base: reg::RCX, index: reg::RAX, scale: 1, offset: window.physical() },
+        }
+    }
+
+    /// Finds the host's memory of an access that is near others, by rcx and the register that it gives as
+    /// well, or goes to `apart`. Changes rax and rcx, if it is the first of its group.
+    fn go_by_group(&mut self, near: Near, base: Reg, array: usize, apart: Label) -> Indexed {
+        match near.span {
+            Some(span) => {
+                self.move_sum(reg::RAX, base, span.low);
+                self.asm.rotate32_into(reg::RAX, reg::RAX, ENTRY_SHIFT);
+                self.asm.and32_imm(reg::RAX, ENTRY_MASK);
+                // If the last byte is in the next page, it does not have this entry.
+                self.move_sum(reg::RCX, base, span.high);
+                self.asm.alu_imm(Alu::And, reg::RCX, -4096 | (span.alignment - 1));
+                self.take_entry(array, apart);
+                self.asm.store(CPU, frame::page(near.slot), reg::RCX);
+            }
+            None => {
+                self.asm.load(reg::RCX, CPU, frame::page(near.slot));
+                self.asm.test(reg::RCX, reg::RCX);
+                self.asm.jump_if(Cond::Equal, apart);
+            }
+        }
+        Indexed { base: reg::RCX, index: base, scale: 1, offset: near.offset }
+    }
+
+    /// Moves the sum of a register and a constant; the host moves a register at no cost.
+    fn move_sum(&mut self, to: Reg, base: Reg, offset: i32) {
+        match offset {
+            0 if to == base => {}
+            0 => self.asm.mov(to, base),
+            _ => self.asm.lea(to, base, offset),
+        }
+    }
+
+    /// The address, in rdx, of an access whose group is not in one page that the soft TLB has.
+    fn address_apart(&mut self, near: Near, base: Reg) -> Reg {
+        if near.span.is_some() {
+            self.asm.store_imm(CPU, frame::page(near.slot), 0);
+        }
+        self.move_sum(reg::RDX, base, near.offset);
+        if near.is_narrow {
+            self.asm.movsxd(reg::RDX, reg::RDX);
+        }
+        reg::RDX
     }
 
     /// Emits a load and gives the number of the node after it and its write.
     pub(super) fn load(&mut self, index: usize, access: Access, address: Value, route: Route) -> usize {
-        let address = self.address(address);
         let (to, next) = self.destination(index);
         let back = self.asm.label();
-        let slow = self.defer(Slow::Load { access, address, route, to }, Some(back));
-        let at = match route {
-            Route::Soft => self.look_up(address, access.bytes(), offset_of!(SoftTlb, load), slow),
-            Route::ForStore => self.look_up(address, access.bytes(), offset_of!(SoftTlb, store), slow),
-            Route::Window(window) => self.go_by_window(address, access.bytes(), window, slow),
+        let at = match (self.nearness.get(index), route) {
+            (Some(near), _) => {
+                let base = self.address(near.base);
+                let apart = self.defer(Slow::LoadApart { access, near, base, route, to }, Some(back));
+                self.go_by_group(near, base, soft_array(route), apart)
+            }
+            (None, Route::Window(window)) => {
+                let address = self.address(address);
+                let slow = self.defer(Slow::Load { access, address, route, to }, Some(back));
+                self.go_by_window(address, access.bytes(), window, slow)
+            }
+            (None, _) => {
+                let address = self.address(address);
+                let slow = self.defer(Slow::Load { access, address, route, to }, Some(back));
+                self.look_up(address, access.bytes(), soft_array(route), slow)
+            }
         };
         let register = to.register();
         self.read(access, at, register);
         self.end_access(register, to, back);
         next
+    }
+
+    /// The way of a load whose group is not in one page that the soft TLB has.
+    pub(super) fn load_apart(
+        &mut self,
+        access: Access,
+        near: Near,
+        base: Reg,
+        route: Route,
+        to: Destination,
+        back: Option<Label>,
+    ) {
+        let address = self.address_apart(near, base);
+        let slow = self.defer(Slow::Load { access, address, route, to }, back);
+        let at = self.look_up(address, access.bytes(), soft_array(route), slow);
+        let register = to.register();
+        self.read(access, at, register);
+        if !matches!(to, Destination::Pin(_)) {
+            self.deliver(register, to);
+        }
     }
 
     /// Moves the result in `register` to its destination, where the slow path comes back to.
@@ -150,14 +241,44 @@ impl Emitter<'_> {
     }
 
     /// Emits a store. A value that needs a computation is computed first, into a spill slot.
-    pub(super) fn store(&mut self, access: Access, address: Value, value: Value) {
+    pub(super) fn store(&mut self, index: usize, access: Access, address: Value, value: Value) {
         if self.operand(value).is_none() {
             self.spill(value);
         }
-        let address = self.address(address);
         let back = self.asm.label();
-        let slow = self.defer(Slow::Store { access, address, value }, Some(back));
+        let at = match self.nearness.get(index) {
+            Some(near) => {
+                let base = self.address(near.base);
+                let apart = self.defer(Slow::StoreApart { access, near, base, value }, Some(back));
+                self.go_by_group(near, base, offset_of!(SoftTlb, store), apart)
+            }
+            None => {
+                let address = self.address(address);
+                let slow = self.defer(Slow::Store { access, address, value }, Some(back));
+                self.look_up(address, access.bytes(), offset_of!(SoftTlb, store), slow)
+            }
+        };
+        self.put(access, at, value);
+        self.asm.bind(back);
+    }
+
+    /// The way of a store whose group is not in one page that the soft TLB has.
+    pub(super) fn store_apart(
+        &mut self,
+        access: Access,
+        near: Near,
+        base: Reg,
+        value: Value,
+        back: Option<Label>,
+    ) {
+        let address = self.address_apart(near, base);
+        let slow = self.defer(Slow::Store { access, address, value }, back);
         let at = self.look_up(address, access.bytes(), offset_of!(SoftTlb, store), slow);
+        self.put(access, at, value);
+    }
+
+    /// Writes a value that needs no computation to host memory. Changes rax.
+    fn put(&mut self, access: Access, at: Indexed, value: Value) {
         let big = self.mode().contains(Mode::BIG_ENDIAN) && access.bytes() > 1;
         let from = match self.operand(value) {
             Some(Operand::Register(from)) if !big => from,
@@ -175,7 +296,6 @@ impl Emitter<'_> {
             4 => self.asm.write32(at, from),
             _ => self.asm.write64(at, from),
         }
-        self.asm.bind(back);
     }
 
     /// Swaps the bytes of a value of two bytes or more.

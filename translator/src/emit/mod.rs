@@ -8,6 +8,7 @@ mod float;
 pub mod frame;
 mod linked;
 mod memory;
+mod near;
 mod pins;
 mod routines;
 mod uses;
@@ -25,6 +26,7 @@ use crate::mode::Mode;
 use crate::stub::{GUARDED, Stub};
 use asm::{Asm, Cond, Label, Reg, Xmm, reg};
 use frame::CPU;
+use near::{Near, Nearness};
 pub use pins::Pins;
 use uses::Uses;
 
@@ -76,6 +78,10 @@ enum Slow {
     LoadLinked { access: Access, address: Reg, to: Destination },
     /// A store conditional, whose outcome goes to `to`.
     StoreConditional { access: Access, address: Reg, value: Value, to: Destination },
+    /// A load whose group is not in one page that the soft TLB has.
+    LoadApart { access: Access, near: Near, base: Reg, route: Route, to: Destination },
+    /// A store whose group is not in one page that the soft TLB has.
+    StoreApart { access: Access, near: Near, base: Reg, value: Value },
     /// Raise an exception.
     Raise(Raise),
     /// A floating-point instruction by the exact rules.
@@ -134,6 +140,7 @@ struct Emitter<'a> {
     block: &'a Block,
     pins: &'a Pins,
     uses: Uses,
+    nearness: Nearness,
     /// The spill slot of each node that has one.
     spilled: Vec<Option<u8>>,
     next_spill: usize,
@@ -155,6 +162,7 @@ pub fn emit(block: &Block, ir: &Ir, pins: &Pins) -> Code {
         block,
         pins,
         uses: Uses::new(ir),
+        nearness: Nearness::new(ir, straight_end(ir)),
         spilled: vec![None; ir.nodes.len()],
         next_spill: 0,
         place: Place { offset: block.va.page_offset(), in_slot: false, index: 0, remaining: 0 },
@@ -176,7 +184,7 @@ impl Emitter<'_> {
         let body = self.asm.offset();
         self.check_bytes();
         let budget = self.enter();
-        self.nodes(0, self.straight_end());
+        self.nodes(0, straight_end(self.ir));
         self.mark(Part::End);
         self.terminal();
         if let Some(label) = budget {
@@ -204,14 +212,6 @@ impl Emitter<'_> {
         self.parts.push((self.asm.offset(), part));
     }
 
-    /// The nodes before those of a late slot.
-    fn straight_end(&self) -> usize {
-        match self.ir.terminal {
-            Terminal::Branch { late_slot, .. } => late_slot.index(),
-            _ => self.ir.nodes.len(),
-        }
-    }
-
     /// Emits the nodes with effects among those from `from` to `to`, and the pure ones that must be
     /// computed before their registers change.
     fn nodes(&mut self, from: usize, to: usize) {
@@ -228,7 +228,7 @@ impl Emitter<'_> {
             Node::Begin(step, in_slot) => self.begin(step as usize, in_slot),
             Node::Write(home, source) => self.write(home, source),
             Node::Load(access, address, route) => return self.load(index, access, address, route),
-            Node::Store(access, address, source) => self.store(access, address, source),
+            Node::Store(access, address, source) => self.store(index, access, address, source),
             Node::LoadLinked(access, address) => return self.load_linked(index, access, address),
             Node::StoreConditional(access, address, source) => {
                 return self.store_conditional(index, access, address, source);
@@ -390,6 +390,7 @@ impl Emitter<'_> {
                 _ => Part::Slow(self.block.steps.len() - 1 - deferred.place.remaining as usize),
             });
             self.asm.bind(deferred.entry);
+            self.place = deferred.place;
             self.slow_path(deferred);
             self.asm.release();
             if let Some(back) = deferred.back {
@@ -398,8 +399,14 @@ impl Emitter<'_> {
         }
     }
 
-    fn slow_path(&mut self, Deferred { slow, place, .. }: Deferred) {
+    fn slow_path(&mut self, Deferred { slow, place, back, .. }: Deferred) {
         match slow {
+            Slow::LoadApart { access, near, base, route, to } => {
+                self.load_apart(access, near, base, route, to, back);
+            }
+            Slow::StoreApart { access, near, base, value } => {
+                self.store_apart(access, near, base, value, back);
+            }
             Slow::Load { access, address, route, to } => {
                 self.asm.mov(reg::RAX, address);
                 let (stub, guarded) = match route {
@@ -459,6 +466,14 @@ impl Emitter<'_> {
             }
             Slow::Link(index) => self.link_stub(index),
         }
+    }
+}
+
+/// The number of the first node of a late slot, or of the one after the last.
+fn straight_end(ir: &Ir) -> usize {
+    match ir.terminal {
+        Terminal::Branch { late_slot, .. } => late_slot.index(),
+        _ => ir.nodes.len(),
     }
 }
 
