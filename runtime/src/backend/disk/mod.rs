@@ -13,7 +13,7 @@ mod raw;
 
 use std::fmt::{self, Debug, Formatter};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +75,11 @@ pub trait Disk: Send + Sync {
     fn refresh(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Bytes of a file. Of a block device, the metadata says that there are none.
+fn length(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
 }
 
 /// Zeroes that are written at once.

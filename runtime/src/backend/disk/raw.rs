@@ -2,14 +2,14 @@
 //! uses them.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{FallocateFlags, SeekFrom as Sought, fallocate, seek};
 use rustix::io::Errno;
 
-use super::{Disk, write_plain_zeroes};
+use super::{Disk, length, write_plain_zeroes};
 
 /// A raw image.
 pub struct Raw {
@@ -23,9 +23,8 @@ impl Raw {
     ///
     /// # Errors
     /// Fails if the host does not tell its size.
-    pub fn new(mut file: File, read_only: bool) -> io::Result<Self> {
-        // The end of a block device is found like this too, where its metadata says zero.
-        let size = file.seek(SeekFrom::End(0))?;
+    pub fn new(file: File, read_only: bool) -> io::Result<Self> {
+        let size = length(&file)?;
         Ok(Self { file, size, read_only })
     }
 

@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 
+use super::super::length;
+
 /// Bytes that QEMU allows the first table of clusters and the first of counts (block/qcow2.h, `QCOW_MAX_L1_SIZE` and
 /// `QCOW_MAX_REFTABLE_SIZE`).
 const MOST_L1_BYTES: u64 = 32 << 20;
@@ -105,7 +107,7 @@ pub fn uses(file: &File) -> io::Result<()> {
 
 fn check(file: &File, holds: impl FnOnce(&mut Check<'_>) -> io::Result<bool>) -> io::Result<()> {
     let Some(header) = Header::read(file)? else { return Ok(()) };
-    let length = file.metadata()?.len();
+    let length = length(file)?;
     let mut check =
         Check { file, length, header, count_table: Vec::new(), l1_table: Vec::new(), blocks: HashMap::new() };
     if check.read_tables()? && holds(&mut check)? {
