@@ -16,11 +16,22 @@ use crate::connection::{Client, ConnectionOptions};
 /// Where receivers listen if nothing else is said.
 pub const PORT: u16 = 4446;
 
-/// Reads `HOST[:PORT]`; an IPv6 address with a port is in brackets.
+/// Reads `HOST[:PORT]` of a receiver that can be reached.
 ///
 /// # Errors
 /// Refuses what is neither.
 pub fn destination(text: &str) -> Result<(String, u16), String> {
+    match place(text)? {
+        (_, 0) => Err(format!("`{text}` has no port that could be reached")),
+        place => Ok(place),
+    }
+}
+
+/// Reads `HOST[:PORT]`; an IPv6 address with a port is in brackets. To listen, port 0 is any that is free.
+///
+/// # Errors
+/// Refuses what is neither.
+pub fn place(text: &str) -> Result<(String, u16), String> {
     let bad = || format!("`{text}` is no HOST[:PORT]");
     let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((host, "")) => (host, None),
@@ -29,8 +40,7 @@ pub fn destination(text: &str) -> Result<(String, u16), String> {
         None if text.matches(':').count() > 1 => (text, None),
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.map_or(Some(PORT), |port| port.parse().ok().filter(|port| *port > 0));
-    match port {
+    match port.map_or(Some(PORT), |port| port.parse().ok()) {
         Some(port) if !host.is_empty() => Ok((host.to_owned(), port)),
         _ => Err(bad()),
     }
@@ -267,5 +277,6 @@ mod tests {
         for bad in ["", ":1", "a:", "a:0", "a:65536", "a:x", "[::1]7", "[]:1"] {
             assert!(destination(bad).is_err(), "{bad}");
         }
+        assert_eq!(place("[::1]:0"), Ok(("::1".to_owned(), 0)));
     }
 }
