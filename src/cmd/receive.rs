@@ -304,19 +304,20 @@ fn serve(listener: &TcpListener) -> anyhow::Result<ExitCode> {
             thread::sleep(REST);
             continue;
         };
-        match start(&program, stream) {
-            Ok(mut child) => {
-                let share = Arc::clone(&guests);
-                let body = move || {
-                    // How it ends is told by itself.
-                    let _ = child.wait();
-                    drop(share);
-                };
-                thread::Builder::new().name("guest".into()).spawn(body).context("Cannot start a thread")?;
-            }
-            Err(error) => tell_line!("myvmm: Cannot start a process for a guest: {}", exit::words(&error)),
+        let started = start(&program, stream).and_then(|guest| attend(guest, Arc::clone(&guests)));
+        if let Err(error) = started {
+            tell_line!("myvmm: Cannot start a process or a thread for a guest: {}", exit::words(&error));
         }
     }
+}
+
+/// Waits, on a thread, for the end of a guest's process, which tells by itself how it ends; then it gives up its share.
+fn attend(mut guest: Child, share: Arc<()>) -> io::Result<()> {
+    let body = move || {
+        let _ = guest.wait();
+        drop(share);
+    };
+    thread::Builder::new().name("guest".into()).spawn(body).map(drop)
 }
 
 /// Starts this program for the guest on `stream`. What ends the receiver does not end the guest.

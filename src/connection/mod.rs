@@ -291,9 +291,9 @@ fn greet(stream: &mut dyn Duplex) -> io::Result<()> {
 
 fn reach(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(address, left) {
+    for (address, others) in addresses.iter().zip((0..addresses.len() as u32).rev()) {
+        let left = deadline.saturating_duration_since(Instant::now()) / (others + 1);
+        match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

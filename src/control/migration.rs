@@ -63,10 +63,10 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Order {
-    /// `tcp:HOST:PORT`.
+    /// `tcp:HOST:PORT`; its certificate must know the host as it is called here.
     uri: String,
-    /// What the receiver is called in its certificate, if not as in the URI.
-    x_myvmm_host: Option<String>,
+    /// Where the host is: a confined process cannot look its name up.
+    x_myvmm_addresses: Option<Vec<SocketAddr>>,
     /// Where the certificates are.
     x_myvmm_tls_dir: Option<PathBuf>,
     /// Whether it may be done without TLS.
@@ -89,9 +89,9 @@ impl Order {
         let (host, port) = destination(place).map_err(Failure::new)?;
         let options = ConnectionOptions { tls_dir: self.x_myvmm_tls_dir, insecure: self.x_myvmm_insecure };
         let client = options.client().map_err(|error| Failure::new(format!("{error:#}")))?;
-        let addresses = resolve(&host, port).map_err(Failure::new)?;
-        let name = self.x_myvmm_host.unwrap_or(host);
-        Ok((Road { client: client.into(), name: name.clone(), addresses }, name))
+        let addresses = self.x_myvmm_addresses.map_or_else(|| resolve(&host, port), Ok);
+        let addresses = addresses.map_err(Failure::new)?;
+        Ok((Road { client: client.into(), name: host.clone(), addresses }, host))
     }
 }
 
