@@ -1,6 +1,7 @@
 //! The options for disks, networks and consoles, as words with commas. It must not know how an image or a network works.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -109,16 +110,36 @@ impl DeviceOptions {
     }
 
     /// The network cards: those that were asked for, or, if nothing was said, one on the user network where the
-    /// machine is `usual`.
-    pub fn cards(&self, usual: bool) -> Vec<Card> {
+    /// machine is `usual`. A cable whose other end is not there yet is told on standard error.
+    ///
+    /// # Errors
+    /// Refuses cards where there are to be none.
+    pub fn cards(&self, usual: bool) -> Result<Vec<Card>, Refused> {
         if self.cards.is_empty() && usual {
-            return vec![usual_card()];
+            return Ok(vec![usual_card()]);
         }
         let cards = self.cards.iter().filter_map(|choice| match choice {
             Choice::None => None,
             Choice::Card(card) => Some(card.clone()),
         });
-        cards.collect()
+        let cards: Vec<Card> = cards.collect();
+        if !cards.is_empty() && cards.len() < self.cards.len() {
+            return Err(Refused("--net none goes with no other --net; leave one of them out".to_owned()));
+        }
+        cards.iter().for_each(|card| remark_on(&card.link));
+        Ok(cards)
+    }
+}
+
+/// Says that a cable's other end is not there, which may come later, but may also be a slip of the pen. To knock there
+/// would disturb a peer that takes one guest only.
+fn remark_on(link: &Link) {
+    let Link::Stream(End::Connect(path)) = link else { return };
+    if !path.metadata().is_ok_and(|found| found.file_type().is_socket()) {
+        let path = path.display();
+        eprintln!(
+            "myvmm: There is no socket at {path} yet; the guest's network card is unplugged until somebody listens there"
+        );
     }
 }
 
@@ -265,6 +286,18 @@ mod tests {
         for bad in ["", "pty,x", "socket", "socket,listen=", "file,listen=x", "stdio"] {
             assert!(console(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_card_goes_with_no_other() {
+        let cards = |choices: &[&str]| {
+            let cards = choices.iter().map(|text| card(text).unwrap()).collect();
+            DeviceOptions { disks: Vec::new(), cards, consoles: Vec::new() }.cards(true)
+        };
+        assert_eq!(cards(&[]).unwrap(), [usual_card()]);
+        assert_eq!(cards(&["none"]).unwrap(), []);
+        assert_eq!(cards(&["user", "tap"]).unwrap().len(), 2);
+        assert!(cards(&["none", "user"]).is_err());
     }
 
     #[test]

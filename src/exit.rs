@@ -66,9 +66,19 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn code(error: &anyhow::Error) -> u8 {
     let refused = match error.downcast_ref::<VmError>() {
-        Some(VmError::Board(_) | VmError::Load(_) | VmError::Target { .. } | VmError::Restore { .. }) => true,
-        Some(VmError::Ram(_) | VmError::Network(_) | VmError::Thread(_) | VmError::Vcpu { .. }) => false,
-        None => error.is::<Refused>() || matches!(error.downcast_ref(), Some(image::Error::BadMirror { .. })),
+        Some(
+            VmError::Board(_)
+            | VmError::Load(_)
+            | VmError::Network(_)
+            | VmError::Target { .. }
+            | VmError::Restore { .. },
+        ) => true,
+        Some(VmError::Ram(_) | VmError::Thread(_) | VmError::Vcpu { .. }) => false,
+        None => {
+            use image::Error::{BadMirror, LongScript};
+            error.is::<Refused>()
+                || matches!(error.downcast_ref(), Some(BadMirror { .. } | LongScript { .. }))
+        }
     };
     if refused { REFUSED } else { FAILED }
 }
@@ -87,7 +97,8 @@ fn sentence(error: &anyhow::Error) -> String {
         }
         last = text;
     }
-    match error.downcast_ref::<VmError>().and_then(advice) {
+    let of_machine = error.downcast_ref().and_then(advice);
+    match of_machine.or_else(|| error.downcast_ref().and_then(image_advice)) {
         Some(advice) => format!("{sentence}; {advice}"),
         None => sentence,
     }
@@ -126,6 +137,16 @@ fn advice(error: &VmError) -> Option<&'static str> {
     }
 }
 
+/// Which option of `myvmm debian` could help.
+fn image_advice(error: &image::Error) -> Option<&'static str> {
+    match error {
+        image::Error::NoMirror => Some("name a mirror with --mirror"),
+        image::Error::NoCacheDirectory => Some("name one with --cache"),
+        image::Error::LongScript { .. } => Some("have it read the rest from a --disk or the network"),
+        _ => None,
+    }
+}
+
 /// From now on a panic of any thread, which is a bug of myvmm, ends the program with a sentence: a machine that
 /// lacks a thread is of no use.
 pub fn report_panics() {
@@ -156,6 +177,18 @@ mod tests {
         let error = VmError::Load(LoadError::Unreadable { file: "a file".into(), source }).into();
         let expected = "Cannot read a file: No such file or directory; check its name and permissions";
         assert_eq!(sentence(&error), expected);
+        assert_eq!(code(&error), REFUSED);
+    }
+
+    #[test]
+    fn what_an_option_could_mend_names_the_option() {
+        let error = image::Error::NoCacheDirectory.into();
+        assert!(sentence(&error).ends_with("there is no cache directory; name one with --cache"));
+        assert_eq!(code(&error), FAILED);
+        let error = image::Error::LongScript { size: 3000, limit: 2600 }.into();
+        assert!(
+            sentence(&error).contains("only 2600 fit the kernel's command line; have it read the rest from")
+        );
         assert_eq!(code(&error), REFUSED);
     }
 

@@ -4,6 +4,7 @@
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use runtime::backend::net::{Link, stream, tap, user};
 use runtime::drive::Schedule;
@@ -13,7 +14,7 @@ use runtime::vm::{Config, VmError, snapshots};
 
 use crate::control::{Address, directory};
 use crate::devices::DeviceOptions;
-use crate::exit::Refused;
+use crate::exit::{self, Refused};
 use crate::sandbox::{Needs, SandboxOptions};
 use crate::watch::WatchOptions;
 
@@ -65,10 +66,10 @@ pub struct MachineOptions {
     pub no_reboot: bool,
     /// Let `myvmm migrate` move the VM though it is on no network that needs the host's: it may then make connections.
     /// A directory is that of certificates for them
-    #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true, value_parser = directory())]
     movable: Option<Option<PathBuf>>,
     /// A directory in which snapshots may be written, as the control socket, Ctrl-A s, or the guest asks
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = writable_directory())]
     pub snapshots: Option<PathBuf>,
     /// Go on from a snapshot instead of booting: it says how large the machine is and which disks it has
     #[arg(short = 's', long, value_name = "FILE")]
@@ -126,7 +127,7 @@ impl MachineOptions {
             engine: self.engine.into(),
             watching: Watching::default(),
             disks: self.devices.open_disks()?,
-            cards: self.devices.cards(self.schedule == Schedule::Threads),
+            cards: self.devices.cards(self.schedule == Schedule::Threads)?,
             consoles: self.devices.open_consoles()?,
         })
     }
@@ -226,6 +227,23 @@ pub fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "write a whole number and K, M or G, as in 512M".to_owned())
 }
 
+/// Reads the name of a directory. A process that is confined finds none that is made later, so it must be there.
+pub fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.metadata() {
+        Ok(about) if about.is_dir() => Ok(path),
+        Ok(_) => Err("it is no directory".to_owned()),
+        Err(error) => Err(format!("{}; name a directory that is there", exit::words(&error))),
+    })
+}
+
+/// Reads the name of a directory in which this user may make files.
+pub fn writable_directory() -> impl TypedValueParser<Value = PathBuf> {
+    directory().try_map(|path| match tempfile::tempfile_in(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!("{}; name one that you may write in", exit::words(&error))),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, FromArgMatches as _};
@@ -246,6 +264,29 @@ mod tests {
         for bad in ["", "M", "1.5G", "-1M", "12MB", "1T", "99999999999999999999", "18446744073709551615G"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn directories_are_there() {
+        let there = tempfile::tempdir().unwrap();
+        let missing = there.path().join("missing");
+        let file = there.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let command = || MachineOptions::augment_args(clap::Command::new("test").no_binary_name(true));
+        let read = |option: &str, path: &Path| {
+            command()
+                .try_get_matches_from([format!("{option}={}", path.display())])
+                .map_err(|error| error.to_string())
+        };
+        for option in ["--snapshots", "--movable"] {
+            assert!(read(option, there.path()).is_ok());
+            assert!(read(option, &missing).unwrap_err().contains("No such file or directory; name"));
+            assert!(read(option, &file).unwrap_err().contains("it is no directory"));
+        }
+        // Where nobody, not even root, makes files.
+        assert!(
+            read("--snapshots", Path::new("/proc/self/fdinfo")).unwrap_err().contains("you may write in")
+        );
     }
 
     #[test]

@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use runtime::machine::Ending;
 use runtime::migrate::Arrival;
 use runtime::vm::moving::{Arriving, Shape};
-use runtime::vm::requests::{Place, Told};
-use runtime::vm::snapshots::{Form, Saved};
+use runtime::vm::requests::Place;
+use runtime::vm::snapshots::{Form, SaveError, Saved};
 use runtime::vm::{Config, Vm, VmError};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::low_level::emulate_default_handler;
@@ -184,7 +184,7 @@ impl Session {
         let notices = Notices::new().context("Cannot prepare the control of the VM")?;
         let course = Course {
             config: self.config,
-            snapshots: self.snapshots.clone(),
+            place: self.snapshots.clone().map(guests_place),
             reboots: self.reboots,
             seen: seen.clone(),
             line: Arc::clone(&line),
@@ -264,7 +264,8 @@ fn conclude(stop: Stop, script_status: Option<u8>) -> anyhow::Result<Closing> {
 /// The course of a session: one machine after the other.
 struct Course {
     config: Config,
-    snapshots: Option<PathBuf>,
+    /// Where the guest may have the machine saved.
+    place: Option<Arc<Place>>,
     reboots: bool,
     seen: Seen,
     line: Arc<Line>,
@@ -335,10 +336,8 @@ impl Course {
     }
 
     fn run_one(&self, mut vm: Vm) -> Result<Ending, VmError> {
-        if let Some(directory) = self.snapshots.clone() {
-            let told: Told =
-                Box::new(|file, saved| tell_saved(file, &saved.as_ref().copied().map_err(Refused::because)));
-            vm.set_place(Place { directory, told });
+        if let Some(place) = &self.place {
+            vm.set_place(Arc::clone(place));
         }
         self.line.connect(vm.serial_input());
         self.machine.connect(vm.handle(), vm.snapshots());
@@ -477,6 +476,14 @@ fn end_machine(machine: &Machine, happened: &Receiver<Event>) {
             return;
         }
     }
+}
+
+/// The place in `directory` where the guest may have the machine saved.
+fn guests_place(directory: PathBuf) -> Arc<Place> {
+    let told = |file: &Path, saved: &Result<Saved, SaveError>| {
+        tell_saved(file, &saved.as_ref().copied().map_err(Refused::because));
+    };
+    Arc::new(Place::new(directory, Box::new(told)))
 }
 
 /// Says what came of saving the machine.

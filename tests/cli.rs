@@ -110,6 +110,18 @@ fn a_cut_kernel_is_refused_wherever_it_is_cut() {
 }
 
 #[test]
+fn networks_that_cannot_be_are_refused() {
+    let guest = Guest::monitor();
+    let kernel = guest.path().to_str().unwrap();
+    let refused = |network: &str, words: &[&str]| {
+        assert_refused(&["run", "--kernel", kernel, "--net", network], words);
+    };
+    refused("socket,listen=Cargo.toml", &["Cargo.toml", "no socket", "--net"]);
+    refused("socket,listen=no/such/directory", &["no/such/directory", "No such file"]);
+    refused("tap,name=a/b", &["a/b", "at most 15 letters"]);
+}
+
+#[test]
 fn sizes_that_the_board_cannot_have_are_refused() {
     let guest = Guest::monitor();
     let kernel = guest.path().to_str().unwrap();

@@ -5,7 +5,7 @@ mod host;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -21,6 +21,9 @@ const NOTHING_LOST: &str = "
         n=$(cat /sys/class/net/eth0/statistics/$what)
         [ $n = 0 ] || { echo \"$what is $n\"; exit 1; }
     done";
+
+/// Where iperf3 listens if nothing else is said.
+const IPERF_PORT: u16 = 5201;
 
 /// A guest with curl and iperf3.
 struct Guest {
@@ -46,6 +49,11 @@ fn guest() -> &'static Guest {
 
 /// Runs a script in a guest on `net`, which must end well; gives what it printed.
 fn run(net: &str, script: &str) -> String {
+    run_by(myvmm([""; 0]), net, script)
+}
+
+/// The same by `command`, which runs myvmm with the arguments that it is given.
+fn run_by(mut command: Command, net: &str, script: &str) -> String {
     let Guest { kernel, initramfs, .. } = guest();
     // Longer scripts than the kernel's command line has room for are on a disk.
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -56,7 +64,7 @@ fn run(net: &str, script: &str) -> String {
         "console=ttyS0 quiet {}",
         image::run_word("tr -d '\\0' < /dev/vda > /script; . /script").unwrap()
     );
-    let mut command = myvmm(["run", "--mem", "1G", "--net", net, "--disk", &disk, "--no-reboot"]);
+    command.args(["run", "--mem", "1G", "--net", net, "--disk", &disk, "--no-reboot"]);
     command.arg("--kernel").arg(kernel).arg("--initrd").arg(initramfs).args(["--append", &words]);
     let output = command.output().unwrap();
     let printed = text(&output.stdout);
@@ -159,7 +167,7 @@ fn two_guests_ping_and_iperf_each_other() {
         iperf3() {{ until command iperf3 \"$@\"; do sleep 1; done; }}
         {}",
         address(2),
-        traffic("192.0.2.1", 5201)
+        traffic("192.0.2.1", IPERF_PORT)
     );
     let printed = run(&end("connect"), &client);
     assert!(printed.contains(" 0% packet loss"), "{printed}");
@@ -167,51 +175,29 @@ fn two_guests_ping_and_iperf_each_other() {
     near.join().unwrap();
 }
 
-/// A tap device of the host's, which only root can make: it has an address while the test runs.
-struct TapDevice(&'static str);
-
-impl TapDevice {
-    /// None, and a word about it, where the host does not let this test make one.
-    fn new(name: &'static str, address: &str) -> Option<Self> {
-        let ip = |arguments: &[&str]| {
-            let output = Command::new("ip").args(arguments).output();
-            let output = output.unwrap_or_else(|error| panic!("ip: {error}; install the package iproute2"));
-            output.status.success().then_some(()).ok_or_else(|| text(&output.stderr))
-        };
-        if let Err(error) = ip(&["tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"]) {
-            eprintln!(
-                "SKIPPED: this user may not make a tap device ({}), so nothing shows that one works",
-                error.trim()
-            );
-            return None;
-        }
-        let device = Self(name);
-        ip(&["addr", "add", address, "dev", name]).unwrap();
-        ip(&["link", "set", name, "up"]).unwrap();
-        Some(device)
-    }
-}
-
-impl Drop for TapDevice {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "del", self.0]).status();
-    }
-}
+/// What runs a machine beside a tap device with an address, and iperf3, in a name space in which it is as root; tells then
+/// what has become of the device.
+const BESIDE_TAP: &str = "
+    ip link set lo up && ip tuntap add dev tap0 mode tap vnet_hdr && ip addr add 198.51.100.1/24 dev tap0 &&
+        ip link set tap0 up || exit
+    iperf3 --server > /dev/null & trap \"kill $!\" EXIT
+    \"$0\" \"$@\"
+    ip link show tap0";
 
 #[test]
 fn a_tap_device_carries_iperf_with_offloads() {
-    let Some(device) = TapDevice::new("myvmm-test0", "198.51.100.1/24") else { return };
-    let (_server, port) = iperf_server();
+    let mut host = Command::new("unshare");
+    host.args(["--map-root-user", "--net", "sh", "-c", BESIDE_TAP]).arg(myvmm([""; 0]).get_program());
     let script = format!(
         "ip addr add 198.51.100.2/24 dev eth0; ip link set eth0 up
         {}
         echo mean $(($(cat /sys/class/net/eth0/statistics/rx_bytes) / $(cat /sys/class/net/eth0/statistics/rx_packets)))",
-        traffic("198.51.100.1", port)
+        traffic("198.51.100.1", IPERF_PORT)
     );
-    let printed = run(&format!("tap,name={}", device.0), &script);
+    let printed = run_by(host, "tap,name=tap0", &script);
     assert_received(&printed);
     // What the host's kernel sends is not cut into frames of 1514 bytes.
     let mean = printed.lines().find_map(|line| line.trim().strip_prefix("mean ")?.parse::<u32>().ok());
     assert!(mean.is_some_and(|mean| mean > 3000), "{mean:?} bytes a frame");
-    assert!(Path::new("/sys/class/net").join(device.0).exists(), "the device outlives the machine");
+    assert!(printed.contains("tap0: <"), "the device outlives the machine: {printed}");
 }

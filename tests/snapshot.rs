@@ -52,13 +52,12 @@ impl Running {
         running
     }
 
-    /// As [`Running::boot`], with a guest that may have its machine saved in `directory`.
-    fn boot_in(guest: &Guest, config: &Config, directory: &Path) -> Self {
-        let place = Place { directory: directory.to_owned(), told: Box::new(|_, _| ()) };
+    /// As [`Running::boot`], with a guest that may have its machine saved in `place`.
+    fn boot_in(guest: &Guest, config: &Config, place: &Arc<Place>) -> Self {
         let config = Config { kernel: guest.path().into(), model: &PROGRAM_MIPS64R2, ..config.clone() };
         let running = Self::new(|output| {
             let mut vm = Vm::build(&config, output).unwrap();
-            vm.set_place(place);
+            vm.set_place(Arc::clone(place));
             vm
         });
         running.expect(guest::GREETING);
@@ -153,7 +152,9 @@ fn a_guest_has_its_machine_saved() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(guest::SAVED);
         let config = Config { schedule, ..config(Path::new("none"), engine) };
-        let first = Running::boot_in(&guest, &config, directory.path());
+        let place = || Arc::new(Place::new(directory.path().to_owned(), Box::new(|_, _| ())));
+        let own = place();
+        let first = Running::boot_in(&guest, &config, &own);
         first.input.push(&[guest::SAVE]).unwrap();
         // It is the one that asked, and the other is the one that was saved.
         first.expect("0");
@@ -167,8 +168,13 @@ fn a_guest_has_its_machine_saved() {
         first.expect("0");
         assert!(fs::metadata(&file).unwrap().modified().unwrap() > before);
         first.quit();
+        // It may so after a reset.
+        let next = Running::boot_in(&guest, &config, &own);
+        next.input.push(&[guest::SAVE]).unwrap();
+        next.expect("0");
+        next.quit();
         // What was there before it may not: EEXIST, negated, is shown as 17 characters below zero.
-        let other = Running::boot_in(&guest, &config, directory.path());
+        let other = Running::boot_in(&guest, &config, &place());
         other.input.push(&[guest::SAVE]).unwrap();
         other.expect("\x1f");
         other.quit();

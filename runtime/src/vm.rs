@@ -132,7 +132,7 @@ pub struct Vm {
     serial_input: SerialInput,
     symbols: Symbols,
     snapshots: Snapshots,
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
 }
 
 /// A machine whose memory is still empty.
@@ -244,7 +244,7 @@ impl Vm {
     }
 
     /// Lets the guest have its machine saved in `place`. The machine's model must know HYPCALL.
-    pub fn set_place(&mut self, place: Place) {
+    pub fn set_place(&mut self, place: Arc<Place>) {
         self.place = Some(place);
     }
 

@@ -103,8 +103,7 @@ impl Debian {
 
     fn kernel_words(&self) -> anyhow::Result<String> {
         let Some(script) = &self.run else { return Ok(BOOT_LOG.to_owned()) };
-        let word = image::run_word(script).map_err(exit::Refused::because)?;
-        Ok(format!("{NO_BOOT_LOG} {word}"))
+        Ok(format!("{NO_BOOT_LOG} {}", image::run_word(script)?))
     }
 
     fn request(&self) -> anyhow::Result<Request> {

@@ -58,7 +58,7 @@ impl Migrate {
     /// Refuses VMs that do not run, and what the VM refuses, and fails if the VM stays.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         let (host, port) = destination(&self.to).map_err(Refused)?;
-        let address = resolve(&host, port).map_err(Refused)?[0];
+        let addresses = resolve(&host, port).map_err(Refused)?;
         let directory = self.connection.tls_dir.as_ref().map(std::path::absolute).transpose()?;
         let mut client = Client::new(Directory::open()?.connect(&self.name)?, PATIENCE)?;
         let terms = json!({
@@ -67,8 +67,8 @@ impl Migrate {
         });
         client.execute("migrate-set-parameters", &object(terms))?;
         let order = json!({
-            "uri": format!("tcp:{address}"),
-            "x-myvmm-host": host,
+            "uri": format!("tcp:{}", self.to),
+            "x-myvmm-addresses": addresses,
             "x-myvmm-tls-dir": directory,
             "x-myvmm-insecure": self.connection.insecure,
             "x-myvmm-with-disk": self.with_disk,

@@ -12,7 +12,7 @@ use runtime::vcpu::Engine;
 use crate::connection::ConnectionOptions;
 use crate::control::{Address, directory};
 use crate::exit::Refused;
-use crate::options::EngineChoice;
+use crate::options::{self, EngineChoice};
 use crate::program::moves::Roads;
 use crate::program::{self, Dialect, DumpFormat, Request, Session};
 use crate::sandbox::SandboxOptions;
@@ -42,7 +42,7 @@ pub struct Programs {
     /// Instructions of a slice [default: 100000, or what the configuration says]
     #[arg(long, value_name = "N", value_parser = program::config::slice, help_heading = PROGRAMS)]
     slice: Option<u64>,
-    /// What runs the programs
+    /// What runs the programs: interp, jit, or auto for each where it is better
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true,
           help_heading = PROGRAMS)]
     engine: EngineChoice,
@@ -60,7 +60,8 @@ pub struct Programs {
     watch: WatchOptions,
     /// Let `myvmm migrate` move the programs: they may then make connections. A directory is that of certificates for
     /// them
-    #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true, help_heading = PROGRAMS)]
+    #[arg(long, value_name = "TLS-DIR", num_args = 0..=1, require_equals = true, value_parser = options::directory(),
+          help_heading = PROGRAMS)]
     movable: Option<Option<PathBuf>>,
     /// For what MIGRATE in programs connects to.
     #[command(flatten, next_help_heading = PROGRAMS)]

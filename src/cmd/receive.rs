@@ -26,10 +26,10 @@ use runtime::vm::Config;
 use runtime::vm::moving::{self as machine, BootShape, DiskShape, LinkShape, Passage, Shape};
 
 use crate::connection::ConnectionOptions;
-use crate::control::{Address, directory::Directory, migration::PORT};
+use crate::control::{Address, directory::Directory, migration::place};
 use crate::devices::DeviceOptions;
 use crate::exit::{self, Refused};
-use crate::options::{EngineChoice, needs, size};
+use crate::options::{EngineChoice, directory, needs, size, writable_directory};
 use crate::program::moves::{Manner, Roads};
 use crate::program::{self, DumpFormat};
 use crate::sandbox::{Needs, SandboxOptions};
@@ -45,25 +45,25 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 #[command(after_help = exit::CODES, max_term_width = 100)]
 pub struct Receive {
-    /// Where to listen; beyond this host only with --tls-dir or --insecure
-    #[arg(long, value_name = "ADDRESS[:PORT]", default_value_t = format!("127.0.0.1:{PORT}"))]
-    listen: String,
+    /// Where to listen, at port 4446 if none is given; beyond this host only with --tls-dir or --insecure
+    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "127.0.0.1", value_parser = place)]
+    listen: (String, u16),
     #[command(flatten)]
     connection: ConnectionOptions,
     /// A directory for what each guest prints, in a file called by its name; without, it is printed here
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = writable_directory())]
     log: Option<PathBuf>,
     /// The most memory that a guest may have: a number with K, M or G; without, M is meant
     #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
     max_mem: u64,
     /// A directory with images of disks that guests may change, shared with the hosts that they come from; may be given
     /// several times. In the first, new images are made of disks that come with their guest (migrate --with-disk)
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", value_parser = directory())]
     disks: Vec<PathBuf>,
     /// The most bytes of disks that may come with a guest: a number with K, M or G; without, M is meant
     #[arg(long, value_name = "SIZE", default_value = "256G", value_parser = size)]
     max_disk: u64,
-    /// What runs the guests
+    /// What runs the guests: interp, jit, or auto for each where it is better
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, hide_possible_values = true)]
     engine: EngineChoice,
     #[command(flatten)]
@@ -85,12 +85,8 @@ impl Receive {
             return self.receive_one();
         }
         let server = self.connection.server()?;
-        let listen = if self.listen.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) {
-            self.listen.clone()
-        } else {
-            format!("{}:{PORT}", self.listen)
-        };
-        let listener = server.listen(&listen)?;
+        let (host, port) = &self.listen;
+        let listener = server.listen(host, *port)?;
         // So that a mistake is told now, and not to the first guest.
         self.house()?;
         eprintln!("myvmm: Listening at {}", listener.local_addr()?);
@@ -206,7 +202,7 @@ impl Receive {
 
     /// The network cards: they keep their addresses, and are plugged into what is said here.
     fn cards(&self, shape: &Shape) -> Result<Vec<Card>, String> {
-        let here = self.devices.cards(false);
+        let here = self.devices.cards(false).map_err(|Refused(why)| why)?;
         if !here.is_empty() && here.len() != shape.cards.len() {
             let (theirs, ours) = (shape.cards.len(), here.len());
             return Err(format!(
@@ -308,19 +304,20 @@ fn serve(listener: &TcpListener) -> anyhow::Result<ExitCode> {
             thread::sleep(REST);
             continue;
         };
-        match start(&program, stream) {
-            Ok(mut child) => {
-                let share = Arc::clone(&guests);
-                let body = move || {
-                    // How it ends is told by itself.
-                    let _ = child.wait();
-                    drop(share);
-                };
-                thread::Builder::new().name("guest".into()).spawn(body).context("Cannot start a thread")?;
-            }
-            Err(error) => eprintln!("myvmm: Cannot start a process for a guest: {}", exit::words(&error)),
+        let started = start(&program, stream).and_then(|guest| attend(guest, Arc::clone(&guests)));
+        if let Err(error) = started {
+            eprintln!("myvmm: Cannot start a process or a thread for a guest: {}", exit::words(&error));
         }
     }
+}
+
+/// Waits, on a thread, for the end of a guest's process, which tells by itself how it ends; then it gives up its share.
+fn attend(mut guest: Child, share: Arc<()>) -> io::Result<()> {
+    let body = move || {
+        let _ = guest.wait();
+        drop(share);
+    };
+    thread::Builder::new().name("guest".into()).spawn(body).map(drop)
 }
 
 /// Starts this program for the guest on `stream`. What ends the receiver does not end the guest.

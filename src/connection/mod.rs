@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use runtime::migrate::Stream;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::exit::Refused;
+use crate::exit::{self, Refused};
 use tls::{Credentials, Side};
 use wire::Wire;
 
@@ -103,9 +103,16 @@ impl Client {
         patience: Duration,
     ) -> anyhow::Result<Connection> {
         let deadline = Instant::now() + HANDSHAKE;
-        let stream = reach(addresses, deadline).with_context(|| {
-            let port = addresses.first().map_or(0, SocketAddr::port);
-            format!("Cannot reach {host}, port {port}")
+        let stream = reach(addresses, deadline).map_err(|error| {
+            let (port, why) = (addresses.first().map_or(0, SocketAddr::port), exit::words(&error));
+            // So ends what the sandbox does not allow.
+            let advice = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "; start the VM with --movable, which allows it to connect"
+                }
+                _ => "",
+            };
+            anyhow!("Cannot reach {host}, port {port}: {why}{advice}")
         })?;
         if self.tls.is_none() {
             check_plain(stream.peer_addr()?, self.insecure)?;
@@ -129,12 +136,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `address`, such as `0.0.0.0:4420`.
+    /// Listens at the address of `host`, such as `0.0.0.0`, and `port`.
     ///
     /// # Errors
     /// Refuses an address at which others could listen in, if there is no TLS, and fails if the host does not give it.
-    pub fn listen(&self, address: &str) -> anyhow::Result<TcpListener> {
-        let listener = TcpListener::bind(address).with_context(|| format!("Cannot listen at {address}"))?;
+    pub fn listen(&self, host: &str, port: u16) -> anyhow::Result<TcpListener> {
+        let listener = TcpListener::bind((host, port))
+            .with_context(|| format!("Cannot listen at {host}, port {port}"))?;
         if self.tls.is_none() {
             check_plain(listener.local_addr()?, self.insecure)?;
         }
@@ -283,9 +291,9 @@ fn greet(stream: &mut dyn Duplex) -> io::Result<()> {
 
 fn reach(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(address, left) {
+    for (address, others) in addresses.iter().zip((0..addresses.len() as u32).rev()) {
+        let left = deadline.saturating_duration_since(Instant::now()) / (others + 1);
+        match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

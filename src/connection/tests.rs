@@ -97,7 +97,7 @@ fn plain_server() -> Server {
 
 /// Has `server` accept what `connect` does with its port; gives what came of both.
 fn meet<T>(server: &Server, connect: impl FnOnce(u16) -> T) -> (T, anyhow::Result<Connection>) {
-    let listener = server.listen("127.0.0.1:0").unwrap();
+    let listener = server.listen("127.0.0.1", 0).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::scope(|scope| {
         let accepted = scope.spawn(move || server.accept(listener.accept().unwrap().0, PATIENCE));
@@ -280,13 +280,13 @@ fn plain_and_protected_sides_part_with_advice() {
 
 #[test]
 fn plain_connections_stay_on_the_host_unless_the_user_insists() {
-    let says = sentence(plain_server().listen("0.0.0.0:0"));
+    let says = sentence(plain_server().listen("0.0.0.0", 0));
     assert_says(&says, &["0.0.0.0 is not this host alone", "--tls-dir", "--insecure"]);
     assert!(check_plain("[::ffff:127.0.0.1]:1".parse().unwrap(), false).is_ok());
     assert!(check_plain("[::1]:1".parse().unwrap(), false).is_ok());
     assert!(check_plain("192.0.2.1:1".parse().unwrap(), false).is_err());
     let insecure = ConnectionOptions { tls_dir: None, insecure: true };
-    insecure.server().unwrap().listen("0.0.0.0:0").unwrap();
+    insecure.server().unwrap().listen("0.0.0.0", 0).unwrap();
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn nobody_keeps_an_unproved_connection_for_long() {
     for (server, dripped) in
         [(plain_server(), &GREETING[..]), (server(&directory), &[22, 3, 1, 2, 0, 1, 0, 1][..])]
     {
-        let listener = server.listen("127.0.0.1:0").unwrap();
+        let listener = server.listen("127.0.0.1", 0).unwrap();
         let mut slow = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let deadline = Duration::from_millis(200);
         let stream = listener.accept().unwrap().0;

@@ -41,7 +41,7 @@ const COMMANDS: [(&str, Body); 25] = [
     ("quit", |vm, arguments| none(arguments).map(|()| vm.target.quit()).map(done)),
     ("stop", |vm, arguments| none(arguments).and_then(|()| vm.set_paused(true)).map(done)),
     ("system_powerdown", |_, arguments| none(arguments).and_then(|()| Err(no_button()))),
-    ("system_reset", |vm, arguments| none(arguments).and_then(|()| vm.target.reset()).map(done)),
+    ("system_reset", |vm, arguments| none(arguments).and_then(|()| vm.reset()).map(done)),
     ("x-myvmm-dump", |vm, mut arguments| {
         let index = arguments.remove("cpu-index").unwrap_or_else(|| 0.into());
         let Vcpu { cpu_index } = parse(Arguments::from_iter([("cpu-index".to_owned(), index)]))?;

@@ -1,7 +1,7 @@
 //! A machine as it is controlled, over any number of reboots. It must not know who controls it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use translator::cp0::Cp0;
 use translator::listing::Listing;
 
 use super::protocol::Failure;
-use super::target::Target;
+use super::target::{Target, lock};
 use crate::excerpt::Excerpt;
 use crate::exit::Refused;
 use crate::guest_code::GuestCode;
@@ -42,7 +42,15 @@ pub struct Machine {
 #[derive(Default)]
 struct Plug {
     current: Option<Current>,
-    paused: bool,
+    /// Whether the next machine is to stand still.
+    next_paused: bool,
+}
+
+impl Plug {
+    /// The machine knows it itself: one that cannot go on after a move is paused by that.
+    fn is_paused(&self) -> bool {
+        self.current.as_ref().map_or(self.next_paused, |machine| machine.handle.is_paused())
+    }
 }
 
 /// A machine, and what saves it.
@@ -95,7 +103,7 @@ impl Machine {
     /// The next machine, before it runs. If the one before was paused, this one is.
     pub fn connect(&self, handle: Handle, snapshots: Snapshots) {
         let mut plug = self.lock();
-        if plug.paused {
+        if plug.next_paused {
             handle.pause();
         }
         plug.current = Some(Current { handle, snapshots });
@@ -103,7 +111,9 @@ impl Machine {
 
     /// The machine has ended. Nobody holds it any more, so that it can be taken apart.
     pub fn disconnect(&self) {
-        self.lock().current = None;
+        let mut plug = self.lock();
+        plug.next_paused = plug.is_paused();
+        plug.current = None;
     }
 
     /// Ends the machine, if there is one. A snapshot of it that is not yet written is given up.
@@ -148,21 +158,20 @@ impl Target for Machine {
 
     fn set_paused(&self, paused: bool) -> Result<bool, Failure> {
         let mut plug = self.lock();
-        if plug.paused && !paused {
+        if plug.is_paused() && !paused {
             // One that could not go on after a move has let go of them.
             let taken = self.config.disks.iter().try_for_each(SharedDisk::take);
             taken.map_err(|error| Failure::new(Refused::because(error).to_string()))?;
         }
-        match &plug.current {
+        Ok(match &plug.current {
             Some(machine) if paused => machine.handle.pause(),
             Some(machine) => machine.handle.resume(),
-            None => false,
-        };
-        Ok(std::mem::replace(&mut plug.paused, paused) != paused)
+            None => std::mem::replace(&mut plug.next_paused, paused) != paused,
+        })
     }
 
     fn is_paused(&self) -> bool {
-        self.lock().paused
+        self.lock().is_paused()
     }
 
     fn reset(&self) -> Result<(), Failure> {
@@ -249,10 +258,8 @@ impl Target for Machine {
         let with_disks = departure.terms().with_disks;
         let mut leaving = Leaving::new(&machine.snapshots, &self.config, name, self.reboots, with_disks)?;
         let outcome = departure.run(&mut leaving, way);
-        match &outcome {
-            Outcome::Moved => (self.moved)(),
-            Outcome::Stuck(..) => self.lock().paused = true,
-            Outcome::Stayed(_) => {}
+        if matches!(outcome, Outcome::Moved) {
+            (self.moved)();
         }
         Ok(outcome)
     }
@@ -273,10 +280,6 @@ impl Target for Machine {
         let mut code = GuestCode::of_machine("the machine".to_owned(), &vcpu, naming, Some(observer));
         excerpt.of(&mut code).map_err(|error| Failure::new(error.to_string()))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A register: JSON's numbers have too few digits for some readers.

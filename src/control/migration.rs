@@ -16,11 +16,22 @@ use crate::connection::{Client, ConnectionOptions};
 /// Where receivers listen if nothing else is said.
 pub const PORT: u16 = 4446;
 
-/// Reads `HOST[:PORT]`; an IPv6 address with a port is in brackets.
+/// Reads `HOST[:PORT]` of a receiver that can be reached.
 ///
 /// # Errors
 /// Refuses what is neither.
 pub fn destination(text: &str) -> Result<(String, u16), String> {
+    match place(text)? {
+        (_, 0) => Err(format!("`{text}` has no port that could be reached")),
+        place => Ok(place),
+    }
+}
+
+/// Reads `HOST[:PORT]`; an IPv6 address with a port is in brackets. To listen, port 0 is any that is free.
+///
+/// # Errors
+/// Refuses what is neither.
+pub fn place(text: &str) -> Result<(String, u16), String> {
     let bad = || format!("`{text}` is no HOST[:PORT]");
     let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((host, "")) => (host, None),
@@ -29,8 +40,7 @@ pub fn destination(text: &str) -> Result<(String, u16), String> {
         None if text.matches(':').count() > 1 => (text, None),
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.map_or(Some(PORT), |port| port.parse().ok().filter(|port| *port > 0));
-    match port {
+    match port.map_or(Some(PORT), |port| port.parse().ok()) {
         Some(port) if !host.is_empty() => Ok((host.to_owned(), port)),
         _ => Err(bad()),
     }
@@ -53,10 +63,10 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Order {
-    /// `tcp:HOST:PORT`.
+    /// `tcp:HOST:PORT`; its certificate must know the host as it is called here.
     uri: String,
-    /// What the receiver is called in its certificate, if not as in the URI.
-    x_myvmm_host: Option<String>,
+    /// Where the host is: a confined process cannot look its name up.
+    x_myvmm_addresses: Option<Vec<SocketAddr>>,
     /// Where the certificates are.
     x_myvmm_tls_dir: Option<PathBuf>,
     /// Whether it may be done without TLS.
@@ -79,9 +89,9 @@ impl Order {
         let (host, port) = destination(place).map_err(Failure::new)?;
         let options = ConnectionOptions { tls_dir: self.x_myvmm_tls_dir, insecure: self.x_myvmm_insecure };
         let client = options.client().map_err(|error| Failure::new(format!("{error:#}")))?;
-        let addresses = resolve(&host, port).map_err(Failure::new)?;
-        let name = self.x_myvmm_host.unwrap_or(host);
-        Ok((Road { client: client.into(), name: name.clone(), addresses }, name))
+        let addresses = self.x_myvmm_addresses.map_or_else(|| resolve(&host, port), Ok);
+        let addresses = addresses.map_err(Failure::new)?;
+        Ok((Road { client: client.into(), name: host.clone(), addresses }, host))
     }
 }
 
@@ -267,5 +277,6 @@ mod tests {
         for bad in ["", ":1", "a:", "a:0", "a:65536", "a:x", "[::1]7", "[]:1"] {
             assert!(destination(bad).is_err(), "{bad}");
         }
+        assert_eq!(place("[::1]:0"), Ok(("::1".to_owned(), 0)));
     }
 }

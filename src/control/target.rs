@@ -83,7 +83,7 @@ pub struct Controlled {
     departure: Mutex<Option<Arc<Departure>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -132,6 +132,20 @@ impl Controlled {
             self.notices.publish(if paused { Event::Stop } else { Event::Resume });
         }
         Ok(())
+    }
+
+    /// Resets it.
+    ///
+    /// # Errors
+    /// Refuses one that is being moved, since the disks of one that stands still may be the other side's by then, and fails
+    /// for what cannot be reset.
+    pub fn reset(&self) -> Result<(), Failure> {
+        // Held, so that no move begins meanwhile.
+        let departure = lock(&self.departure);
+        if departure.as_ref().is_some_and(|departure| !departure.progress().status.is_here()) {
+            return Err(Failure::new("The VM is just being moved; see query-migrate and migrate_cancel"));
+        }
+        self.target.reset()
     }
 
     fn departure(&self) -> Option<Arc<Departure>> {

@@ -1,6 +1,5 @@
 //! Configuration files: lines of `parameter=value`. It must not know what the parameters do.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Refused;
@@ -34,10 +33,9 @@ pub fn slice(text: &str) -> Result<u64, String> {
 /// # Errors
 /// Refuses files that cannot be read or say anything else.
 pub fn read(path: &Path) -> Result<Config, Refused> {
-    let name = path.display();
-    let bytes =
-        fs::read(path).map_err(|error| Refused(format!("{name}: {}", super::load::reason(&error))))?;
-    let text = String::from_utf8(bytes).map_err(|_| Refused(format!("{name}: the file is not text")))?;
+    let bytes = super::load::read(path)?;
+    let not_text = |_| Refused(format!("{}: the file is not text", path.display()));
+    let text = String::from_utf8(bytes).map_err(not_text)?;
     parse(path, &text)
 }
 

@@ -1,8 +1,8 @@
 //! Programs from files: what kind of file it is, and the assembler with its messages. It must not know how programs
 //! run.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -159,16 +159,23 @@ fn image(path: &Path, dialect: Dialect) -> Result<Image, Refused> {
     Image::assembled(&name, program, options).map_err(Refused::because)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Refused> {
+/// The bytes of a file that the command line, or a program, names.
+///
+/// # Errors
+/// Refuses what cannot be read, and what does not end where files of programs do: a device does not tell its length.
+pub fn read(path: &Path) -> Result<Vec<u8>, Refused> {
     let refused = |reason: String| Refused(format!("Cannot read {}: {reason}", path.display()));
-    let about = fs::metadata(path).map_err(|error| refused(reason(&error)))?;
-    if about.is_dir() {
+    if path.is_dir() {
         return Err(refused("it is a directory".into()));
     }
-    if about.len() > MAX_FILE {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| refused(reason(&error)))?;
+    let mut beginning = file.take(MAX_FILE + 1);
+    beginning.read_to_end(&mut bytes).map_err(|error| refused(reason(&error)))?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(refused(format!("it is larger than {} MB", MAX_FILE >> 20)));
     }
-    fs::read(path).map_err(|error| refused(reason(&error)))
+    Ok(bytes)
 }
 
 /// What an error says, without the host's number for it.

@@ -11,12 +11,13 @@ mod processes;
 mod proxy;
 mod secure;
 
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use guests::{Arrivals, Running, SharedImage, wait_until};
 use host::guest::Guest;
-use runtime::migrate::{DepartError, Outcome, Status, Terms};
+use runtime::migrate::{DepartError, Departure, Notice, Outcome, Status, Terms};
 use runtime::vcpu::Engine;
 
 const ENGINES: [Engine; 2] = [Engine::Interpreter, Engine::Jit];
@@ -86,12 +87,28 @@ fn a_target_that_cannot_take_the_disk_leaves_the_guest_where_it_is() {
     let image = SharedImage::new();
     let arrivals = Arrivals::robbed(Engine::Auto);
     let running = Running::boot_with(&guest, Engine::Auto, image.open());
-    let outcome = running.depart(&arrivals.way(), Terms::default());
-    assert!(matches!(outcome, Outcome::Stayed(DepartError::Aborted)), "{outcome:?}");
-    assert!(image.is_in_use());
+    for paused in [false, true] {
+        if paused {
+            running.handle.pause();
+        }
+        let (tell, told) = channel();
+        let notify = move |notice| {
+            if let Notice::Still(still) = notice {
+                tell.send(still).unwrap();
+            }
+        };
+        let departure = Departure::new(Terms::default(), Box::new(notify));
+        let outcome = running.run(&departure, &arrivals.way());
+        assert!(matches!(outcome, Outcome::Stayed(DepartError::Aborted)), "{outcome:?}");
+        assert!(image.is_in_use());
+        // People know of one that they have paused, and it goes on when they say so.
+        let seen = if paused { vec![] } else { vec![true, false] };
+        assert!(told.try_iter().eq(seen) && running.handle.is_paused() == paused);
+    }
+    running.handle.resume();
     running.talk("still");
     running.power_off();
-    assert_eq!(arrivals.failures(), 1);
+    assert_eq!(arrivals.failures(), 2);
 }
 
 #[test]

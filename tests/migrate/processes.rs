@@ -3,15 +3,18 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::faults::RUNNING;
 use crate::guests::{PATIENCE, wait_until};
 use crate::host::guest::{self, Guest};
 use crate::host::{myvmm, text};
+use crate::proxy::{Proxy, Way};
 
 /// A receiver with a directory of its own, as if on another host.
 pub struct Receiver {
@@ -198,6 +201,40 @@ fn a_machine_whose_kernel_is_not_there_is_said_to_end_when_it_resets() {
         assert!(begun.elapsed() < PATIENCE);
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_host_is_found_by_any_of_its_addresses() {
+    let (here, there) = (Receiver::new(), Receiver::new());
+    let guest = Guest::monitor();
+    let mut first = start(&here, &guest, &["--movable"]);
+    // Nobody listens at the first, and nobody knows the name.
+    let addresses = format!("x-myvmm-addresses=[\"127.0.0.1:1\",\"{}\"]", there.place);
+    let begun = here.run(&["control", "demo", "migrate", "uri=tcp:there.invalid:1", &addresses]);
+    assert_eq!(begun.status.code(), Some(0), "{}", text(&begun.stderr));
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    assert_eq!(listed(&there, "demo").expect("it is there")["state"], "running");
+}
+
+#[test]
+fn a_machine_that_is_handed_over_is_not_reset_here() {
+    let (here, there) = (Arc::new(Receiver::new()), Receiver::new());
+    let (answer, asking) = (Arc::<Mutex<Option<Output>>>::default(), Arc::clone(&here));
+    let kept = Arc::clone(&answer);
+    // It runs there already, and here nobody knows that yet.
+    let hook = move || *kept.lock().unwrap() = Some(asking.run(&["control", "demo", "system_reset"]));
+    let place = there.place.parse().unwrap();
+    let proxy = Proxy::calling(place, Way::Back, RUNNING, Arc::new(hook));
+    let guest = Guest::monitor();
+    let mut first = start(&here, &guest, &["--movable"]);
+    let moved = here.run(&["migrate", "demo", &proxy.address.to_string()]);
+    assert_eq!(moved.status.code(), Some(0), "{}", text(&moved.stderr));
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    let answer = answer.lock().unwrap().take().expect("it was asked");
+    assert!(text(&answer.stderr).contains("being moved"), "{}", text(&answer.stderr));
+    let mut rest = String::new();
+    first.stdout.as_mut().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "", "it has begun anew here");
 }
 
 #[test]

@@ -18,18 +18,23 @@ impl Listener {
     /// # Errors
     /// Fails if something else is there, or the host does not let it wait there.
     pub fn at(path: &Path) -> io::Result<Self> {
-        let failed = |error: io::Error| {
-            io::Error::new(error.kind(), format!("Cannot wait for a peer at {}: {error}", path.display()))
+        let failed = |kind: ErrorKind, why: &str| {
+            io::Error::new(kind, format!("Cannot wait for a peer at {}: {why}", path.display()))
         };
+        let failed_by = |error: io::Error| failed(error.kind(), &error.to_string());
         // Whoever answers is alive and keeps its place; the attempt to take it then says so. What is no socket
         // refuses as well (unix(7)), but is somebody's file.
         let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
         let refuses = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
         if is_socket && UnixStream::connect(path).is_err_and(refuses) {
-            std::fs::remove_file(path).map_err(failed)?;
+            std::fs::remove_file(path).map_err(failed_by)?;
         }
-        let socket = UnixListener::bind(path).map_err(failed)?;
-        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = UnixListener::bind(path).map_err(|error| match error.kind() {
+            kind @ ErrorKind::AddrInUse if is_socket => failed(kind, "another process waits there"),
+            kind @ ErrorKind::AddrInUse => failed(kind, "a file that is no socket has this name"),
+            _ => failed_by(error),
+        })?;
+        socket.set_nonblocking(true).map_err(failed_by)?;
         Ok(Self { socket, path: path.to_owned() })
     }
 
@@ -66,13 +71,14 @@ mod tests {
         let listener = Listener::at(&path).unwrap();
         assert!(listener.accept().is_none());
         let error = Listener::at(&path).err().expect("somebody is there").to_string();
-        assert!(error.contains("place"), "{error}");
+        assert!(error.contains("place: another process waits there"), "{error}");
         // That attempt knocked.
         assert!(listener.accept().is_some());
         drop(listener);
         assert!(!path.exists());
         std::fs::write(&path, "a file of the user").unwrap();
-        assert!(Listener::at(&path).is_err());
+        let error = Listener::at(&path).err().expect("a file is there").to_string();
+        assert!(error.ends_with("place: a file that is no socket has this name"), "{error}");
         assert!(path.exists());
     }
 }

@@ -32,6 +32,8 @@ mod register;
 mod source;
 mod target;
 
+use std::error::Error;
+
 pub use channel::{ChannelError, Stream};
 pub use message::{Hello, Identity};
 pub use pieces::{Area, Areas, PieceError, Place};
@@ -39,3 +41,11 @@ pub use progress::{Amount, Progress, Status};
 pub use register::{Decision, Register};
 pub use source::{Connect, DepartError, Departure, Leaving, Notice, Outcome, Standing, Terms};
 pub use target::{Arrival, ArriveError, Arrived, Arriving, House, Knock, Waiting, Waits};
+
+/// An error with its causes, as one sentence.
+pub(crate) fn sentence(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", sentence(cause)),
+        None => error.to_string(),
+    }
+}

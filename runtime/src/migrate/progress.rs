@@ -27,7 +27,12 @@ pub enum Status {
 impl Status {
     /// Whether nothing more will happen.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        self == Self::Completed || self.is_here()
+    }
+
+    /// Whether the guest is here for good.
+    pub fn is_here(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled)
     }
 }
 

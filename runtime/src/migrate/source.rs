@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use super::message::{Accept, Ask, Complete, Hello, Identity, MOST_BYTES, Message
 use super::pieces::{Area, Areas, Packer, PieceError, Place, bytes};
 use super::progress::{Progress, Status};
 use super::register::random;
+use super::sentence;
 use crate::backend::disk::SharedDisk;
+use crate::device::lock;
 
 /// A guest that can leave.
 pub trait Leaving {
@@ -190,10 +192,6 @@ pub struct Departure {
     notify: Notify,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Departure {
     /// A move that begins now.
     pub fn new(terms: Terms, notify: Notify) -> Arc<Self> {
@@ -263,6 +261,7 @@ impl Departure {
             marks: 0,
             pieces: 0,
             stood: None,
+            is_seen_standing: false,
         };
         let result = source.attempt();
         let outcome = source.conclude(result);
@@ -311,14 +310,6 @@ impl Departure {
     fn wait_for_person(&self, limit: Duration) -> bool {
         let waited = self.decided.wait_timeout_while(lock(&self.stays), limit, |stays| !*stays);
         *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// An error with its causes.
-fn sentence(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", sentence(cause)),
-        None => error.to_string(),
     }
 }
 
@@ -371,6 +362,8 @@ struct Source<'a> {
     pieces: u64,
     /// Since when the guest stands still.
     stood: Option<Instant>,
+    /// Whether people were told that it does; they know of one that was paused.
+    is_seen_standing: bool,
 }
 
 /// Why an attempt failed, and what the target may have got.
@@ -430,7 +423,10 @@ impl Source<'_> {
         self.departure.enter(Status::Device);
         self.stood = Some(Instant::now());
         let Standing { places, state, paused } = self.guest.stop().map_err(DepartError::Guest)?;
-        (self.departure.notify)(Notice::Still(true));
+        self.is_seen_standing = !paused;
+        if self.is_seen_standing {
+            (self.departure.notify)(Notice::Still(true));
+        }
         rest.extend(places);
         rest.sort_unstable();
         rest.dedup();
@@ -599,7 +595,7 @@ impl Source<'_> {
         {
             return Outcome::Stuck(error, stuck);
         }
-        if self.stood.is_some() {
+        if self.is_seen_standing {
             (self.departure.notify)(Notice::Still(false));
         }
         if let Some(question) = question {

@@ -1,17 +1,18 @@
 //! The target of a move: it takes what a source sends, of which nothing is believed, and lets the guest run when the
 //! source has let go of it. It must not know what guests there are, nor how connections are accepted.
 
-use std::error::Error as _;
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::channel::{Channel, ChannelError, Stream};
 use super::message::{Accept, Complete, Hello, Identity, Message, printable};
 use super::pieces::{Area, Areas, PieceError, unpack};
 use super::register::{Decision, Register};
+use super::sentence;
 use crate::backend::disk::SharedDisk;
+use crate::device::lock;
 use crate::memory::Ram;
 
 /// A guest that arrives: it was built, has no memory and no state yet, and stands still.
@@ -136,7 +137,7 @@ impl Knock {
     /// Sends it away; gives the error that says so.
     pub fn refuse(mut self, why: &str) -> ArriveError {
         // Whoever does not hear it finds the connection closed.
-        let _ = self.channel.tell(&Message::Refuse(sentence(why)));
+        let _ = self.channel.tell(&Message::Refuse(cut(why)));
         ArriveError::Refused(why.to_owned())
     }
 
@@ -169,24 +170,20 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, Waits> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn set(&self, state: Waits) {
-        *self.lock() = state;
+        *lock(&self.state) = state;
         self.changed.notify_all();
     }
 
     /// What it waits for.
     pub fn state(&self) -> Waits {
-        *self.lock()
+        *lock(&self.state)
     }
 
     /// Has a guest whose source is gone run here; whoever says that knows that it does not run there. Says whether it
     /// is such a guest.
     pub fn take(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let lost = *state == Waits::Lost;
         if lost {
             *state = Waits::Taken;
@@ -197,7 +194,7 @@ impl Waiting {
 
     /// Waits a while for a person.
     fn is_taken_after(&self, limit: Duration) -> bool {
-        let wait = self.changed.wait_timeout_while(self.lock(), limit, |state| *state != Waits::Taken);
+        let wait = self.changed.wait_timeout_while(lock(&self.state), limit, |state| *state != Waits::Taken);
         *wait.unwrap_or_else(PoisonError::into_inner).0 == Waits::Taken
     }
 }
@@ -254,7 +251,7 @@ impl Arrival {
         if (&memories, &disks) != (&self.knock.hello.memories, &self.knock.hello.disks) {
             return Err(self.knock.refuse("the guest would have other memory or disks here"));
         }
-        let remark = self.remark.take().map(|remark| sentence(&remark));
+        let remark = self.remark.take().map(|remark| cut(&remark));
         let accept = Accept { register: self.knock.register.identity, remark };
         self.knock.channel.tell(&Message::Accept(accept))?;
         let (state, complete) = match self.fill(&areas) {
@@ -395,29 +392,22 @@ impl Intake<'_> {
         match unpack(message, area, self.areas) {
             Ok(pieces) => self.pieces += pieces,
             Err(PieceError::Nonsense(what)) => return Err(ChannelError::Nonsense(what).into()),
-            Err(error) => self.trouble = Some(words(&error)),
+            Err(error) => self.trouble = Some(sentence(&error)),
         }
         Ok(())
     }
 
     /// Brings all that came where it belongs for good.
     fn settle(&mut self) -> Result<(), ArriveError> {
-        let settled =
-            self.trouble.take().map_or_else(|| self.areas.settle().map_err(|error| words(&error)), Err);
-        settled.map_err(ArriveError::Refused)
-    }
-}
-
-/// An error with its cause.
-fn words(error: &PieceError) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+        match self.trouble.take() {
+            Some(trouble) => Err(ArriveError::Refused(trouble)),
+            None => self.areas.settle().map_err(|error| ArriveError::Refused(sentence(&error))),
+        }
     }
 }
 
 /// What is said to the other side, as far as that fits into a message.
-fn sentence(words: &str) -> String {
+fn cut(words: &str) -> String {
     words.chars().take(1000).collect()
 }
 

@@ -1,7 +1,6 @@
 //! How a whole machine leaves and arrives while it runs: what the target must know to build one like it, and what
 //! then belongs to it besides memory. It must not know how it is sent.
 
-use std::error::Error as _;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard};
@@ -13,13 +12,13 @@ use translator::model::MIPS64R2;
 
 use super::snapshots::{self, Identity, Snapshots, begin_watch, machine_state};
 use super::{Config, Vm, VmError};
-use crate::backend::disk::{DiskError, Format, SharedDisk, Watch};
+use crate::backend::disk::{Format, SharedDisk, Watch};
 use crate::backend::net::Link;
 use crate::board::virt;
 use crate::drive::Schedule;
 use crate::machine::{Ending, Machine};
 use crate::memory::{Ram, pages};
-use crate::migrate::{self, Areas, Hello, Place, Standing};
+use crate::migrate::{self, Areas, Hello, Place, Standing, sentence};
 use crate::pause::{Brake, Hold};
 use crate::snapshot::Reader;
 use crate::vcpu::Vcpu;
@@ -217,15 +216,7 @@ const TAKING_BACK: Duration = Duration::from_secs(5);
 
 /// Takes all disks that are not held; says which cannot be, and why.
 fn take_disks(disks: &[SharedDisk]) -> Result<(), String> {
-    disks.iter().try_for_each(SharedDisk::take).map_err(|error| words(&error))
-}
-
-/// An error with its cause.
-fn words(error: &DiskError) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
+    disks.iter().try_for_each(SharedDisk::take).map_err(|error| sentence(&error))
 }
 
 /// A machine that leaves.
@@ -352,7 +343,7 @@ impl migrate::Leaving for Leaving<'_> {
     }
 
     fn let_go(&mut self) -> Result<(), String> {
-        self.shared.iter().try_for_each(SharedDisk::hand_over).map_err(|error| words(&error))
+        self.shared.iter().try_for_each(SharedDisk::hand_over).map_err(|error| sentence(&error))
     }
 
     /// What was copied is left as it was when the guest stood still.

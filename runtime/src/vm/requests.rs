@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use translator::addr::Va;
 
@@ -39,20 +39,26 @@ const MOST_FILES: usize = 16;
 /// Told of each snapshot that was asked for, with its file.
 pub type Told = Box<dyn Fn(&Path, &Result<Saved, SaveError>) + Send + Sync>;
 
-/// Where a guest may have its machine saved.
+/// Where a guest may have its machine saved. It outlives a machine that resets: a guest that boots over and over is not
+/// allowed more than one that does not.
 pub struct Place {
-    /// The directory. It must exist.
-    pub directory: PathBuf,
-    /// Who is told.
-    pub told: Told,
+    directory: PathBuf,
+    told: Told,
+    /// The files that the guest had made, which it may replace.
+    files: Mutex<BTreeSet<String>>,
+}
+
+impl Place {
+    /// The `directory`, which must exist and has nothing of the guest's yet. `told` is told of each snapshot.
+    pub fn new(directory: PathBuf, told: Told) -> Self {
+        Self { directory, told, files: Mutex::default() }
+    }
 }
 
 /// Answers the requests of one machine's guest.
 pub struct Requests {
     snapshots: Snapshots,
-    place: Option<Place>,
-    /// The files that this guest had made, which it may replace.
-    files: Mutex<BTreeSet<String>>,
+    place: Option<Arc<Place>>,
 }
 
 /// A request that is understood.
@@ -62,8 +68,8 @@ pub(crate) struct Request {
 
 impl Requests {
     /// Requests to a machine that may be saved in `place`, if anywhere.
-    pub(super) fn new(snapshots: Snapshots, place: Option<Place>) -> Self {
-        Self { snapshots, place, files: Mutex::default() }
+    pub(super) fn new(snapshots: Snapshots, place: Option<Arc<Place>>) -> Self {
+        Self { snapshots, place }
     }
 
     /// Reads request `code`, which `vcpu` has just made. Its answer is either already given, or comes from
@@ -97,7 +103,7 @@ impl Requests {
     fn save(&self, name: &str) -> Result<(), i64> {
         let place = self.place.as_ref().ok_or(EPERM)?;
         let file = place.directory.join(name);
-        let mut files = lock(&self.files);
+        let mut files = lock(&place.files);
         if !files.contains(name) {
             if files.len() >= MOST_FILES {
                 return Err(ENOSPC);

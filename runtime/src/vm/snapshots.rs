@@ -125,7 +125,7 @@ pub enum SaveError {
     #[error("cannot write the snapshot{}", allowance(.0))]
     Host(#[from] io::Error),
     /// The parent is no good.
-    #[error("{}: {source}", file.display())]
+    #[error("its parent {}", file.display())]
     Parent {
         /// The parent's file.
         file: PathBuf,

@@ -30,8 +30,7 @@ pub enum Error {
     },
     /// The host's apt knows no archive of Debian.
     #[error(
-        "the apt configuration of this host names no archive of Debian, so there is nowhere to get guest packages: \
-         name a mirror, or add one to apt's sources"
+        "the apt configuration of this host names no archive of Debian, so there is nowhere to get guest packages"
     )]
     NoMirror,
     /// A mirror's address cannot be written in apt's sources.
@@ -94,9 +93,7 @@ pub enum Error {
         missing: String,
     },
     /// The user has neither a home nor a cache directory.
-    #[error(
-        "neither XDG_CACHE_HOME nor HOME is set to an absolute path, so there is no cache directory: name one"
-    )]
+    #[error("neither XDG_CACHE_HOME nor HOME is set to an absolute path, so there is no cache directory")]
     NoCacheDirectory,
     /// A file or directory of the cache could not be used.
     #[error("could not {action} {}; check that you may write there and that the disk is not full", .path.display())]
@@ -123,10 +120,7 @@ pub enum Error {
         path: String,
     },
     /// A script does not fit the kernel's command line.
-    #[error(
-        "the script is {size} bytes, but only {limit} fit the kernel's command line: \
-         add it as a file of the initramfs and run that"
-    )]
+    #[error("the script is {size} bytes, but only {limit} fit the kernel's command line")]
     LongScript {
         /// The script's length in bytes.
         size: usize,

@@ -1,5 +1,10 @@
 //! Which blocks of a disk something is true of: a bit for each. It must not know what that is.
 
+use std::io;
+
+/// The most blocks of a disk: what is kept of them takes 2 GB. An image may say that it is of any size.
+const MOST: u64 = 1 << 34;
+
 /// A set of blocks of one size.
 pub struct Blocks {
     bits: Vec<u64>,
@@ -9,9 +14,15 @@ pub struct Blocks {
 
 impl Blocks {
     /// No block of a disk of `size` bytes, which is cut into blocks of `block` bytes.
-    pub fn none(size: u64, block: u64) -> Self {
-        let words = size.div_ceil(block).div_ceil(64);
-        Self { bits: vec![0; usize::try_from(words).unwrap_or(usize::MAX)], block }
+    ///
+    /// # Errors
+    /// Refuses a disk that is larger than any should be.
+    pub fn none(size: u64, block: u64) -> io::Result<Self> {
+        let count = size.div_ceil(block);
+        if count > MOST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(Self { bits: vec![0; count.div_ceil(64) as usize], block })
     }
 
     /// Whether block `number` is in it.
@@ -52,7 +63,7 @@ mod tests {
 
     #[test]
     fn blocks_are_taken_once_and_in_order() {
-        let mut blocks = Blocks::none(1000 * 512 + 1, 512);
+        let mut blocks = Blocks::none(1000 * 512 + 1, 512).unwrap();
         for number in [1000, 0, 63, 64, 64, 700] {
             blocks.insert(number);
         }
@@ -60,5 +71,6 @@ mod tests {
         assert_eq!(blocks.run(512, 40_000), (false, 62 * 512));
         assert_eq!(blocks.take(), [0, 63, 64, 700, 1000]);
         assert!(blocks.take().is_empty() && !blocks.contains(64));
+        assert!(Blocks::none(u64::MAX, 4096).is_err());
     }
 }

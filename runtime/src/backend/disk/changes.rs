@@ -29,8 +29,9 @@ impl Changes {
         result
     }
 
-    fn begin(&self, size: u64) {
-        *lock(&self.0) = Some(Blocks::none(size, BLOCK));
+    fn begin(&self, size: u64) -> io::Result<()> {
+        *lock(&self.0) = Some(Blocks::none(size, BLOCK)?);
+        Ok(())
     }
 
     fn take(&self) -> Vec<u64> {
@@ -84,13 +85,13 @@ impl Watch {
     /// is being written meanwhile is told the next time, if not now.
     ///
     /// # Errors
-    /// Fails as the host does.
+    /// Fails as the host does, and refuses a disk that is larger than any should be.
     pub fn changed(&mut self) -> io::Result<Vec<u64>> {
         let (disk, changes) = (&self.disk.inner.disk, &self.disk.inner.changes);
         if std::mem::replace(&mut self.begun, true) {
             return Ok(changes.take().into_iter().map(|number| number * BLOCK).collect());
         }
-        changes.begin(disk.size());
+        changes.begin(disk.size())?;
         let mut places = Vec::new();
         let mut at = 0;
         while let Some(data) = disk.next_data(at)? {

@@ -8,10 +8,12 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, c_int, flock};
+
+use crate::device::lock;
 
 const DOES: i64 = 100;
 const FORBIDS: i64 = 200;
@@ -39,13 +41,13 @@ impl Lock {
 
     /// Whether it is taken.
     pub fn is_held(&self) -> bool {
-        *self.is_held.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.is_held)
     }
 
     /// Takes the lock, if it is not held; `false` if others use the image otherwise. A file system without locks is
     /// taken as it is.
     pub fn take(&self) -> io::Result<bool> {
-        let mut is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_held = lock(&self.is_held);
         if *is_held {
             return Ok(true);
         }
@@ -62,7 +64,7 @@ impl Lock {
 
     /// Gives the lock up.
     pub fn release(&self) -> io::Result<()> {
-        *self.is_held.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *lock(&self.is_held) = false;
         self.unlock()
     }
 

@@ -13,7 +13,7 @@ mod raw;
 
 use std::fmt::{self, Debug, Formatter};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +75,22 @@ pub trait Disk: Send + Sync {
     fn refresh(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Bytes of a file. Of a block device, the metadata says that there are none.
+fn length(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
+}
+
+/// Zeroes that are written at once.
+static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// Writes zeroes as anything else is written, where there is no other way to have them.
+fn write_plain_zeroes(disk: &impl Disk, place: u64, length: u64) -> io::Result<()> {
+    (0..length).step_by(ZEROES.len()).try_for_each(|at| {
+        let piece = (length - at).min(ZEROES.len() as u64) as usize;
+        disk.write(place + at, &ZEROES[..piece])
+    })
 }
 
 /// How the content of a disk is stored in its file.
@@ -407,13 +423,17 @@ fn is_qcow2(file: &File) -> bool {
     file.read_exact_at(&mut magic, 0).is_ok() && magic == *b"QFI\xfb"
 }
 
+/// Whether a file is one that an image can be in. To open another, such as a pipe, could wait for ever.
+fn is_storage(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = std::fs::metadata(path)?.file_type();
+    Ok(kind.is_file() || kind.is_block_device())
+}
+
 /// Opens an image's file.
 fn open_file(path: &Path, read_only: bool) -> Result<File, DiskError> {
-    use std::os::unix::fs::FileTypeExt as _;
     let failed = |source| DiskError::Open { file: path.to_owned(), source };
-    // To open a pipe would wait for its other end.
-    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-    if !kind.is_file() && !kind.is_block_device() {
+    if !is_storage(path).map_err(failed)? {
         return Err(DiskError::Kind { file: path.to_owned() });
     }
     OpenOptions::new().read(true).write(!read_only).open(path).map_err(failed)

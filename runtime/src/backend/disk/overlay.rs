@@ -13,8 +13,6 @@ use crate::device::lock;
 
 /// What is copied from the image when a part of it changes.
 const CLUSTER: u64 = 4096;
-/// The largest image: what is kept in memory of its clusters takes 2 GB. An image may say that it is of any size.
-const LARGEST: u64 = 1 << 46;
 
 /// A disk over another.
 pub struct Overlay {
@@ -30,12 +28,8 @@ impl Overlay {
     /// # Errors
     /// Fails if the file cannot be made as large as the image, or that is larger than any should be.
     pub fn new(base: Box<dyn Disk>, file: File) -> io::Result<Self> {
-        if base.size() > LARGEST {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let clusters = base.size().div_ceil(CLUSTER);
-        file.set_len(clusters * CLUSTER)?;
-        let changed = Mutex::new(Blocks::none(base.size(), CLUSTER));
+        let changed = Mutex::new(Blocks::none(base.size(), CLUSTER)?);
+        file.set_len(base.size().next_multiple_of(CLUSTER))?;
         Ok(Self { base, changes: Raw::new(file, false)?, changed })
     }
 

@@ -1,5 +1,5 @@
-//! Images in QEMU's format qcow2, by the crate imago. Backing files that an image names are opened too,
-//! to be read only. It must not know who uses them.
+//! Images in QEMU's format qcow2, by the crate imago. Backing files that an image names are opened too, to be read only;
+//! no file is changed because an image names it. It must not know who uses them.
 
 mod check;
 
@@ -15,7 +15,7 @@ use imago::file::File as Storage;
 use imago::format::gate::ImplicitOpenGate;
 use imago::{FormatAccess, FormatCreateBuilder as _, FormatDriverBuilder, Mapping, StorageOpenOptions};
 
-use super::Disk;
+use super::{Disk, is_storage, write_plain_zeroes};
 use crate::device::lock;
 
 /// A qcow2 image.
@@ -54,13 +54,21 @@ impl ImplicitOpenGate<Storage> for Below {
     }
 
     fn open_storage(&mut self, options: StorageOpenOptions) -> io::Result<Storage> {
+        let refused = |why: &str| Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        if options.get_writable() {
+            // Whoever made the image may name any file of the user's, and nothing locks it.
+            return refused(
+                "the image's data is in another file; `qemu-img convert -O qcow2` makes one of both",
+            );
+        }
         let path = options.get_filename().map(Path::to_owned).ok_or(io::ErrorKind::InvalidInput)?;
         let file = match lock(&self.files).entry(path) {
             Entry::Occupied(open) => open.get().try_clone()?,
-            Entry::Vacant(place) => {
-                let file = File::options().read(true).write(options.get_writable()).open(place.key())?;
+            Entry::Vacant(place) if is_storage(place.key())? => {
+                let file = File::open(place.key())?;
                 place.insert(file).try_clone()?
             }
+            Entry::Vacant(_) => return refused("it is neither a regular file nor a block device"),
         };
         Storage::from_open_file(file, options)
     }
@@ -70,8 +78,8 @@ impl Qcow2 {
     /// The image in `file`, which was opened at `path`: names in the image are relative to that.
     ///
     /// # Errors
-    /// Refuses what is no such image, is cut, or uses what imago does not know: compression by zstd and extended
-    /// entries.
+    /// Refuses what is no such image, is cut, has its data in another file, or uses what imago does not know: compression by
+    /// zstd and extended entries.
     pub fn new(file: File, path: &Path, read_only: bool) -> io::Result<Self> {
         let below = Below::default();
         let access = open(&file, path, read_only, &below)?;
@@ -153,11 +161,18 @@ impl Disk for Qcow2 {
         }
     }
 
+    /// Version 2 of the format has no clusters that are zero.
     fn write_zeroes(&self, place: u64, length: u64, unmap: bool) -> io::Result<()> {
-        if unmap {
+        let done = if unmap {
             self.alone().discard_to_zero(place, length)
         } else {
             self.shared().write_zeroes(place, length)
+        };
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                write_plain_zeroes(self, place, length)
+            }
+            done => done,
         }
     }
 

@@ -2,17 +2,14 @@
 //! uses them.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{FallocateFlags, SeekFrom as Sought, fallocate, seek};
 use rustix::io::Errno;
 
-use super::Disk;
-
-/// Zeroes written at once where the host cannot make them otherwise.
-static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+use super::{Disk, length, write_plain_zeroes};
 
 /// A raw image.
 pub struct Raw {
@@ -26,9 +23,8 @@ impl Raw {
     ///
     /// # Errors
     /// Fails if the host does not tell its size.
-    pub fn new(mut file: File, read_only: bool) -> io::Result<Self> {
-        // The end of a block device is found like this too, where its metadata says zero.
-        let size = file.seek(SeekFrom::End(0))?;
+    pub fn new(file: File, read_only: bool) -> io::Result<Self> {
+        let size = length(&file)?;
         Ok(Self { file, size, read_only })
     }
 
@@ -94,11 +90,7 @@ impl Disk for Raw {
         {
             return Ok(());
         }
-        for at in (0..length).step_by(ZEROES.len()) {
-            let piece = (length - at).min(ZEROES.len() as u64) as usize;
-            self.write(place + at, &ZEROES[..piece])?;
-        }
-        Ok(())
+        write_plain_zeroes(self, place, length)
     }
 }
 

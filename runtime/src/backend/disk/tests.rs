@@ -95,14 +95,18 @@ proptest! {
     }
 
     #[test]
-    fn a_qcow2_image_is_as_qemu_has_it(changes in changes()) {
+    fn a_qcow2_image_is_as_qemu_has_it(changes in changes(), is_old: bool) {
         let directory = tempfile::tempdir().unwrap();
         let [file, raw] = ["image.qcow2", "image.raw"].map(|name| directory.path().join(name));
         let [name, raw_name] = [&file, &raw].map(|path| path.to_str().unwrap());
-        qemu_img(&["create", "-q", "-f", "qcow2", name, &SIZE.to_string()]);
+        // Version 2 of the format has no clusters that are zero.
+        let version = if is_old { "compat=0.10" } else { "compat=1.1" };
+        qemu_img(&["create", "-q", "-f", "qcow2", "-o", version, name, &SIZE.to_string()]);
         let mut model = vec![0; SIZE];
         let disk = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap();
         apply(&disk, &mut model, &changes);
+        disk.discard(0, SIZE as u64 / 2).unwrap();
+        disk.read(0, &mut model[..SIZE / 2]).unwrap();
         disk.flush().unwrap();
         drop(disk);
         qemu_img(&["check", "-q", name]);
@@ -253,7 +257,8 @@ fn double(image: &[u8], at: usize) -> usize {
 fn a_qcow2_image_whose_counts_do_not_tell_of_what_is_in_use_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("disk");
-    qemu_img(&["create", "-q", "-f", "qcow2", file.to_str().unwrap(), "64M"]);
+    // So large that its first table has two entries.
+    qemu_img(&["create", "-q", "-f", "qcow2", file.to_str().unwrap(), "1G"]);
     let disk = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap();
     disk.write(0, &[7; 0x2_0000]).unwrap();
     disk.flush().unwrap();
@@ -266,17 +271,28 @@ fn a_qcow2_image_whose_counts_do_not_tell_of_what_is_in_use_is_refused() {
     open(&whole).unwrap();
     let (l1_table, count_table) = (double(&whole, 40), double(&whole, 48));
     let (l2_table, counts) = (double(&whole, l1_table), double(&whole, count_table));
-    let first = double(&whole, l2_table) | 1 << 63;
-    let uncounted = 1 << 40 | 1 << 63;
-    let on_counts = counts | 1 << 63;
+    let alone = 1 << 63;
+    let first = double(&whole, l2_table) | alone;
+    let entry = |at: usize, value: usize| (at, value.to_be_bytes().to_vec());
+    let count = |place: usize, uses: u16| (counts + 2 * (place >> 16), uses.to_be_bytes().to_vec());
+    let (uncounted, behind_end) = (1 << 40 | alone, whole.len().next_multiple_of(1 << 16));
     // imago would free what was never counted and then look for its count for ever; and what has two uses is changed by
-    // the one without the other's knowledge.
-    for (at, wrong) in
-        [(l2_table, uncounted), (l2_table + 8, first), (l2_table, on_counts), (l1_table, uncounted)]
-    {
+    // the one without the other's knowledge. Tables that are shared make an image of any size out of a small file.
+    let all = [
+        vec![entry(l2_table, uncounted)],
+        vec![entry(l2_table + 8, first)],
+        vec![entry(l2_table, counts | alone)],
+        vec![entry(l1_table, uncounted)],
+        vec![entry(l2_table, behind_end | alone), count(behind_end, 1)],
+        vec![entry(l1_table, l2_table), entry(l1_table + 8, l2_table), count(l2_table, 2)],
+        vec![entry(count_table + 8, counts), count(counts, 2)],
+    ];
+    for wrong in all {
         let mut damaged = whole.clone();
-        damaged[at..at + 8].copy_from_slice(&(wrong as u64).to_be_bytes());
-        let error = open(&damaged).unwrap_err();
+        for (at, bytes) in &wrong {
+            damaged[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let error = open(&damaged).expect_err(&format!("{wrong:x?}"));
         let source = std::error::Error::source(&error).expect("it has a reason").to_string();
         assert!(source.contains("cut or damaged"), "{source}");
     }
@@ -292,6 +308,23 @@ fn a_qcow2_image_that_stands_on_itself_is_refused() {
     let error = SharedDisk::open(&image(&file, Format::Qcow2)).unwrap_err();
     let source = std::error::Error::source(&error).expect("it has a reason").to_string();
     assert!(source.contains("stand on one another"), "{source}");
+}
+
+#[test]
+fn what_a_qcow2_image_names_is_neither_changed_nor_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let [top, data, pipe] = ["top", "data", "pipe"].map(|name| directory.path().join(name));
+    let [top_name, data_name, pipe_name] = [&top, &data, &pipe].map(|path| path.to_str().unwrap());
+    let refused = |read_only, why: &str| {
+        let error = SharedDisk::open(&Image { read_only, ..image(&top, Format::Qcow2) }).unwrap_err();
+        let source = std::error::Error::source(&error).expect("it has a reason").to_string();
+        assert!(source.contains(why), "{source}");
+    };
+    qemu_img(&["create", "-q", "-f", "qcow2", "-o", &format!("data_file={data_name}"), top_name, "1M"]);
+    [false, true].iter().for_each(|read_only| refused(*read_only, "data is in another file"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    qemu_img(&["create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", pipe_name, top_name, "1M"]);
+    refused(false, "neither a regular file");
 }
 
 #[test]

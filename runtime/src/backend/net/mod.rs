@@ -14,6 +14,13 @@ use std::time::Duration;
 
 use crate::backend::events::Events;
 
+/// Bytes of Ethernet's header; no frame has fewer.
+pub const ETHERNET_HEADER: usize = 14;
+/// The longest frame without segmentation: Ethernet with the usual packets of 1500 bytes, without a checksum.
+pub const USUAL_FRAME: usize = ETHERNET_HEADER + 1500;
+/// The longest frame of all: a segment as long as IP allows.
+pub const LONGEST_FRAME: usize = ETHERNET_HEADER + 65_535;
+
 /// An Ethernet address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mac(pub [u8; 6]);

@@ -9,14 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Frame, Mac, Network, Offloads};
+use super::{ETHERNET_HEADER, Frame, LONGEST_FRAME, Mac, Network, Offloads};
 use crate::backend::events::{Events, Interest};
 use crate::backend::listener::Listener;
 
-/// A frame that has no room for Ethernet's header, or is longer than IP allows, is that of a peer that speaks something
-/// else.
-const SHORTEST: usize = 14;
-const LONGEST: usize = 65_535 + SHORTEST;
 const LENGTH: usize = 4;
 /// Bytes that wait for a slow peer; beyond them the guest waits.
 const MOST_OUTGOING: usize = 1 << 20;
@@ -120,7 +116,8 @@ impl Stream {
         let mut rest = &self.incoming[..];
         while let Some((length, behind)) = rest.split_first_chunk::<LENGTH>() {
             let length = u32::from_be_bytes(*length) as usize;
-            if !(SHORTEST..=LONGEST).contains(&length) {
+            // A peer that sends frames that cannot be speaks something else.
+            if !(ETHERNET_HEADER..=LONGEST_FRAME).contains(&length) {
                 return Err(ErrorKind::InvalidData.into());
             }
             let Some((frame, behind)) = behind.split_at_checked(length) else { break };
@@ -313,10 +310,10 @@ mod tests {
     fn assert_bounded(stream: &Stream) {
         let frames = stream.frames.iter().map(|frame| LENGTH + frame.bytes.len()).sum::<usize>();
         // What one more read brings, when there is still room.
-        assert!(frames <= MOST_INCOMING * (LENGTH + LONGEST) + READ);
-        assert!(stream.frames.len() <= MOST_INCOMING + READ / (LENGTH + SHORTEST));
-        assert!(stream.incoming.len() <= LENGTH + LONGEST + READ);
-        assert!(stream.outgoing.len() <= MOST_OUTGOING + LENGTH + LONGEST);
+        assert!(frames <= MOST_INCOMING * (LENGTH + LONGEST_FRAME) + READ);
+        assert!(stream.frames.len() <= MOST_INCOMING + READ / (LENGTH + ETHERNET_HEADER));
+        assert!(stream.incoming.len() <= LENGTH + LONGEST_FRAME + READ);
+        assert!(stream.outgoing.len() <= MOST_OUTGOING + LENGTH + LONGEST_FRAME);
     }
 
     /// A peer says anything, reads or does not, and goes; the next one finds a cable as ever.
@@ -340,7 +337,7 @@ mod tests {
                 }
                 near.serve(&[], true);
                 while let Some(frame) = near.peek().filter(|_| !numbers.once_in(8)) {
-                    assert!((SHORTEST..=LONGEST).contains(&frame.bytes.len()));
+                    assert!((ETHERNET_HEADER..=LONGEST_FRAME).contains(&frame.bytes.len()));
                     near.advance();
                 }
                 assert_bounded(&near);

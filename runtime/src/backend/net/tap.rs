@@ -10,13 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::header::{self, HEADER_LENGTH};
-use super::{Frame, Mac, Network, Offloads};
+use super::{Frame, LONGEST_FRAME, Mac, Network, Offloads};
 use crate::backend::events::{Events, Interest};
 
 /// What is opened to attach to any of them.
 pub const DEVICE: &str = "/dev/net/tun";
-/// The longest frame with segmentation left to the guest.
-const LONGEST: usize = 65_535 + 14;
 /// Frames that wait for a slow guest; beyond them they wait in the kernel.
 const MOST_INCOMING: usize = 128;
 const TOKEN: u64 = 0;
@@ -58,7 +56,7 @@ impl Tap {
             .open(DEVICE)
             .map_err(|error| said(io::Error::new(error.kind(), format!("{DEVICE}: {error}"))))?;
         let name = control::attach(&file, wanted).map_err(said)?;
-        let buffer = vec![0; LONGEST];
+        let buffer = vec![0; LONGEST_FRAME];
         Ok(Self { file, name, frames: VecDeque::new(), buffer, waits: false, events: None })
     }
 

@@ -16,7 +16,9 @@ use crate::backend::disk::{Format, Image, SharedDisk};
 use crate::backend::events::Events;
 use crate::backend::net::header::HEADER_LENGTH;
 use crate::backend::net::stream::{self, Stream};
-use crate::backend::net::{Frame, Mac, Network, Offloads, Segment, SegmentKind};
+use crate::backend::net::{
+    ETHERNET_HEADER, Frame, LONGEST_FRAME, Mac, Network, Offloads, Segment, SegmentKind,
+};
 use crate::backend::terminal::{self, Terminal};
 use crate::device::virtio::block::Block;
 use crate::device::virtio::console::Console;
@@ -478,7 +480,7 @@ fn card_request(queue: u64, dma: &Dma, numbers: &mut Numbers) -> Vec<Part> {
         let length = numbers.one_of(&[1526, 2048, 2048, 4096, 70_000, 100]);
         return room(numbers, length);
     }
-    let length = numbers.one_of(&[14, 60, 60, 1514, 1514, 9000, 65_549, 66_000]);
+    let length = numbers.one_of(&[13, 14, 60, 60, 1514, 1514, 9000, 65_549, 66_000]);
     let needs_checksum = !numbers.once_in(4);
     let kind = numbers.one_of(&[0, 0, 1, 4, 0x81, 3, 0x84]);
     let half = |value: u16| value.to_le_bytes();
@@ -551,7 +553,8 @@ impl Network for Fabric {
     }
 
     fn send(&mut self, frame: &Frame) {
-        assert!(Self::keeps_to(self.offloads, frame) && frame.bytes.len() <= 65_549);
+        assert!(Self::keeps_to(self.offloads, frame));
+        assert!((ETHERNET_HEADER..=LONGEST_FRAME).contains(&frame.bytes.len()));
         assert!(frame.segment.is_none_or(|segment| segment.size > 0 && frame.checksum.is_some()));
         let end = frame.checksum.map_or(0, |(start, offset)| usize::from(start) + usize::from(offset) + 2);
         assert!(end <= frame.bytes.len());

@@ -8,7 +8,9 @@ use super::queue::{Chain, Queue, RingError};
 use super::{DeviceKind, VirtioDevice};
 use crate::backend::events::Events;
 use crate::backend::net::header::{self, HEADER_LENGTH};
-use crate::backend::net::{Frame, Mac, Network, Offloads, SegmentKind};
+use crate::backend::net::{
+    ETHERNET_HEADER, Frame, LONGEST_FRAME, Mac, Network, Offloads, SegmentKind, USUAL_FRAME,
+};
 
 const QUEUE_SIZE: u16 = 256;
 const RECEIVE: usize = 0;
@@ -27,10 +29,6 @@ const FEATURE_STATUS: u64 = 1 << 16;
 /// The link is up (section 5.1.4, `status`).
 const LINK_UP: u16 = 1 << 0;
 
-/// The longest frame that is sent: a segment as long as IP allows, behind its Ethernet header.
-const LONGEST_FRAME: u64 = 65_535 + 14;
-/// The longest frame that a driver must have room for if it takes no segments: what Ethernet has, without a checksum.
-const LONGEST_WHOLE: usize = 1514;
 /// The shortest frame that Ethernet has, without its checksum.
 const SHORTEST_FRAME: usize = 60;
 /// The type of frames of reverse ARP (RFC 903).
@@ -77,10 +75,10 @@ impl Net {
         Ok(true)
     }
 
-    /// Sends the frame in `chain`. One that is too long or makes no sense is dropped, as a cable would.
+    /// Sends the frame in `chain`. One that cannot be, or makes no sense, is dropped, as a cable would.
     fn send(&mut self, chain: &Chain) -> Result<(), RingError> {
         let length = chain.readable().checked_sub(HEADER_LENGTH as u64).ok_or(RingError::Short)?;
-        if length > LONGEST_FRAME {
+        if !(ETHERNET_HEADER as u64..=LONGEST_FRAME as u64).contains(&length) {
             return Ok(());
         }
         let mut header = [0; HEADER_LENGTH];
@@ -141,8 +139,8 @@ fn deliver(queue: &mut Queue, frame: &Frame, merged: bool) -> Result<bool, RingE
         room += chain.writable();
         chains.push(chain);
     }
-    if room < wanted && (frame.segment.is_some() || frame.bytes.len() <= LONGEST_WHOLE) {
-        // The driver must have room for it (section 5.1.6.3.1).
+    if room < wanted && (frame.segment.is_some() || frame.bytes.len() <= USUAL_FRAME) {
+        // The driver must have room for it (section 5.1.6.3.1), if it takes no segments for what Ethernet has.
         return Err(RingError::Short);
     }
     if room < wanted {

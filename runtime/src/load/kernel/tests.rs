@@ -201,14 +201,3 @@ fn the_kernel_gets_the_board_s_tree() {
     let (_, tree) = ram.written.iter().find(|(pa, _)| *pa == tree_at).unwrap();
     assert!(tree.starts_with(&0xd00d_feed_u32.to_be_bytes()));
 }
-
-#[test]
-fn debian_kernel_fits_when_there_is_one() {
-    let Some(kernel) = std::env::var_os("MYVMM_KERNEL").map(PathBuf::from) else {
-        eprintln!("skipped: MYVMM_KERNEL does not name a kernel");
-        return;
-    };
-    let boot = try_load(&kernel, None, &mut Ram::new(256)).unwrap();
-    assert!(boot.placement.room_to_relocate);
-    assert!(boot.entry.0 >= LINK);
-}

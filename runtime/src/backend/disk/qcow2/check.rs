@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 
+use super::super::length;
+
 /// Bytes that QEMU allows the first table of clusters and the first of counts (block/qcow2.h, `QCOW_MAX_L1_SIZE` and
 /// `QCOW_MAX_REFTABLE_SIZE`).
 const MOST_L1_BYTES: u64 = 32 << 20;
@@ -23,8 +25,9 @@ const COMPRESSED: u64 = 1 << 62;
 const ENTRY: u64 = 8;
 /// The unit of the length of compressed clusters.
 const SECTOR: u64 = 512;
-/// An incompatible feature: data is in another file.
-const DATA_FILE: u64 = 1 << 2;
+/// Uses of a cluster that is part of the metadata: only snapshots, whose tables are not looked at, share those. An image
+/// in which they were shared otherwise could be far larger to whoever goes through them than its file is.
+const ONE: u64 = 1;
 
 /// What of the header matters here.
 struct Header {
@@ -35,7 +38,6 @@ struct Header {
     count_clusters: u64,
     /// Bits of a count, as a power of two.
     count_order: u32,
-    has_data_file: bool,
 }
 
 impl Header {
@@ -63,7 +65,6 @@ impl Header {
             count_table: double(48),
             count_clusters: word(56).into(),
             count_order,
-            has_data_file: version == 3 && double(72) & DATA_FILE != 0,
         }))
     }
 
@@ -106,7 +107,7 @@ pub fn uses(file: &File) -> io::Result<()> {
 
 fn check(file: &File, holds: impl FnOnce(&mut Check<'_>) -> io::Result<bool>) -> io::Result<()> {
     let Some(header) = Header::read(file)? else { return Ok(()) };
-    let length = file.metadata()?.len();
+    let length = length(file)?;
     let mut check =
         Check { file, length, header, count_table: Vec::new(), l1_table: Vec::new(), blocks: HashMap::new() };
     if check.read_tables()? && holds(&mut check)? {
@@ -142,10 +143,10 @@ impl Check<'_> {
         let (count_bytes, l1_bytes) = (self.header.count_bytes(), self.header.l1_bytes());
         let blocks: Vec<u64> = self.count_table.iter().copied().filter(|block| *block != 0).collect();
         let tables = std::mem::take(&mut self.l1_table);
-        Ok(self.meet(0, 1)?
-            && self.meet(count_table, count_bytes)?
-            && self.meet(l1_table, l1_bytes)?
-            && self.all(&blocks, Self::meet_whole)?
+        Ok(self.meet(0, 1, ONE)?
+            && self.meet(count_table, count_bytes, ONE)?
+            && self.meet(l1_table, l1_bytes, ONE)?
+            && self.all(&blocks, |check, block| check.meet_whole(block, ONE))?
             && self.all(&tables, Self::meet_table)?)
     }
 
@@ -184,11 +185,10 @@ impl Check<'_> {
         if start == 0 {
             return Ok(true);
         }
-        if !self.meet_entry(entry)? {
+        if !self.meet_entry(entry, ONE)? {
             return Ok(false);
         }
         match self.table(start, self.cluster())? {
-            Some(_) if self.header.has_data_file => Ok(true),
             Some(entries) => self.all(&entries, Self::meet_data),
             None => Ok(false),
         }
@@ -200,33 +200,37 @@ impl Check<'_> {
             let offset_bits = 62 - (self.header.cluster_bits - 8);
             let start = entry & ((1 << offset_bits) - 1);
             let sectors = (entry & !COPIED & !COMPRESSED) >> offset_bits;
-            return self.meet(start, (sectors + 1) * SECTOR - start % SECTOR);
+            return self.meet(start, (sectors + 1) * SECTOR - start % SECTOR, u64::MAX);
         }
-        if entry & OFFSET == 0 { Ok(true) } else { self.meet_entry(entry) }
+        if entry & OFFSET == 0 { Ok(true) } else { self.meet_entry(entry, u64::MAX) }
     }
 
-    /// The cluster that `entry` names.
-    fn meet_entry(&mut self, entry: u64) -> io::Result<bool> {
+    /// The cluster that `entry` names, which has `most` uses at most.
+    fn meet_entry(&mut self, entry: u64, most: u64) -> io::Result<bool> {
         let start = entry & OFFSET;
         let is_alone = entry & COPIED == 0 || self.count(start >> self.header.cluster_bits)? == 1;
-        Ok(is_alone && self.meet_whole(start)?)
+        Ok(is_alone && self.meet_whole(start, most)?)
     }
 
-    fn meet_whole(&mut self, start: u64) -> io::Result<bool> {
-        Ok(start.is_multiple_of(self.cluster()) && self.meet(start, self.cluster())?)
+    fn meet_whole(&mut self, start: u64, most: u64) -> io::Result<bool> {
+        Ok(start.is_multiple_of(self.cluster()) && self.meet(start, self.cluster(), most)?)
     }
 
-    /// The clusters of `bytes` bytes from `start` on have one use more; says whether their counts allow that.
-    fn meet(&mut self, start: u64, bytes: u64) -> io::Result<bool> {
+    /// The clusters of `bytes` bytes from `start` on have one use more; says whether they are there, and whether their
+    /// counts, and `most`, allow that. The last cluster of a file need not be whole.
+    fn meet(&mut self, start: u64, bytes: u64, most: u64) -> io::Result<bool> {
         let bits = self.header.cluster_bits;
         let Some(end) = start.checked_add(bytes) else { return Ok(false) };
+        if end.div_ceil(self.cluster()) > self.length.div_ceil(self.cluster()) {
+            return Ok(false);
+        }
         for cluster in start >> bits..end.div_ceil(self.cluster()) {
             let count = self.count(cluster)?;
             let (block, index) = self.place(cluster);
             let Some(block) = self.blocks.get_mut(&block) else { return Ok(false) };
             block.uses[index] = block.uses[index].saturating_add(1);
             // No more uses than a byte holds are told apart, which only lets more pass.
-            if u64::from(block.uses[index]) > count {
+            if u64::from(block.uses[index]) > count.min(most) {
                 return Ok(false);
             }
         }

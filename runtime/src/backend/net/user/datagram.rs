@@ -13,6 +13,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, ipproto, send, socket_with, sockopt,
 };
 
+use super::BURST;
 use super::tcp::Ends;
 use crate::backend::events::{Events, Interest};
 
@@ -106,7 +107,7 @@ impl Datagrams {
         }
     }
 
-    /// Hands all that came for the guest to `deliver`.
+    /// Hands what came for the guest to `deliver`; what is left of much is there at the next call.
     pub fn receive(&mut self, ready: &[u64], mut deliver: impl FnMut(Pair, Arrival<'_>)) {
         if ready.is_empty() {
             return;
@@ -115,7 +116,7 @@ impl Datagrams {
         for token in ready {
             let Some(channel) = self.channels.get_mut(token) else { continue };
             channel.used = Instant::now();
-            loop {
+            for _ in 0..BURST {
                 match read(&channel.socket, &mut bytes) {
                     Ok(length) => deliver(channel.pair, Arrival::Bytes(&bytes[..length])),
                     Err(Errno::CONNREFUSED) => deliver(channel.pair, Arrival::Refused),

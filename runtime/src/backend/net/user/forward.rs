@@ -31,15 +31,31 @@ pub struct Listener {
     guest_port: u16,
     /// The last one was active last.
     clients: VecDeque<Client>,
-    next_port: u16,
+    /// The first of the gateway's ports that stand for clients, of which there are as many as clients.
+    first_port: u16,
 }
 
 impl Listener {
-    /// The port that `forward` names, which the host holds from now on.
+    /// The ports that `forwards` name, which the host holds from now on.
     ///
     /// # Errors
-    /// Fails if the host refuses it, as when another program has it.
-    pub fn open(forward: &Forward) -> io::Result<Self> {
+    /// Fails if the host refuses one, as when another program has it.
+    pub fn open_all(forwards: &[Forward]) -> io::Result<Vec<Self>> {
+        let open = |(number, forward): (usize, &Forward)| {
+            let udp = |it: &Forward| it.protocol == Protocol::Udp;
+            let is_twin = |it: &&Forward| udp(it) && udp(forward) && it.guest == forward.guest;
+            Self::open(forward, forwards[..number].iter().filter(is_twin).count())
+        };
+        forwards.iter().enumerate().map(open).collect()
+    }
+
+    /// The port that `forward` names. The clients of `twins` others talk to the same port of the guest, which tells all of
+    /// them apart by the gateway's ports.
+    fn open(forward: &Forward, twins: usize) -> io::Result<Self> {
+        let first_port = u16::try_from(usize::from(FIRST_PORT) + twins * MOST_CLIENTS).map_err(|_| {
+            let what = format!("Too many ports of the host lead to port {} of the guest", forward.guest);
+            io::Error::new(io::ErrorKind::InvalidInput, what)
+        })?;
         let socket = match forward.protocol {
             Protocol::Tcp => TcpListener::bind(forward.host).and_then(|socket| {
                 socket.set_nonblocking(true)?;
@@ -54,7 +70,7 @@ impl Listener {
             let what = format!("Cannot listen on {} to forward it to the guest: {error}", forward.host);
             io::Error::new(error.kind(), what)
         })?;
-        Ok(Self { socket, guest_port: forward.guest, clients: VecDeque::new(), next_port: FIRST_PORT })
+        Ok(Self { socket, guest_port: forward.guest, clients: VecDeque::new(), first_port })
     }
 
     /// Has the port waited for, under the name `token`. A port that the host cannot wait for is one that
@@ -74,7 +90,6 @@ impl Listener {
             Socket::Udp(socket) => events.remove(socket),
         };
         self.clients.clear();
-        self.next_port = FIRST_PORT;
     }
 
     /// Where in the guest it leads.
@@ -138,13 +153,8 @@ impl Listener {
     }
 
     fn admit(&mut self, host: SocketAddrV4) -> Client {
-        let port = if self.clients.len() < MOST_CLIENTS {
-            self.next_port += 1;
-            self.next_port - 1
-        } else {
-            // There are as many ports as clients, and the silent one's is free now.
-            self.clients.pop_front().map_or(FIRST_PORT, |client| client.port)
-        };
+        let silent = if self.clients.len() == MOST_CLIENTS { self.clients.pop_front() } else { None };
+        let port = silent.map_or(self.first_port + self.clients.len() as u16, |client| client.port);
         Client { host, port }
     }
 }
@@ -157,7 +167,7 @@ mod tests {
 
     fn listener() -> Listener {
         let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        Listener::open(&Forward { protocol: Protocol::Udp, host, guest: 7 }).unwrap()
+        Listener::open(&Forward { protocol: Protocol::Udp, host, guest: 7 }, 63).unwrap()
     }
 
     #[test]
@@ -171,6 +181,16 @@ mod tests {
             }
             listener.forget(&events);
         }
+    }
+
+    #[test]
+    fn more_ports_than_the_gateway_can_tell_apart_are_refused() {
+        let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let open = |protocol, count| Listener::open_all(&vec![Forward { protocol, host, guest: 7 }; count]);
+        assert!(open(Protocol::Udp, 64).is_ok() && open(Protocol::Tcp, 65).is_ok());
+        assert!(
+            open(Protocol::Udp, 65).is_err_and(|error| error.to_string().contains("port 7 of the guest"))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet};
 
-use super::port::FRAME_SIZE;
+use super::super::{ETHERNET_HEADER, USUAL_FRAME};
 
 /// Packets that are not complete; the one that was begun first makes way.
 const MOST: usize = 64;
@@ -18,7 +18,6 @@ const LONGEST: usize = 65_535 - IPV4_HEADER;
 /// Fragments are cut at multiples of this.
 const UNIT: usize = 8;
 
-const ETHERNET_HEADER: usize = 14;
 /// Without options, which nothing here has.
 const IPV4_HEADER: usize = 20;
 
@@ -110,11 +109,11 @@ impl Partial {
 /// The frames in which a packet goes over Ethernet: `frame` itself, or fragments of it that are told from those of
 /// others by `identification`.
 pub fn cut(frame: Vec<u8>, identification: u16) -> Vec<Vec<u8>> {
-    if frame.len() <= FRAME_SIZE {
+    if frame.len() <= USUAL_FRAME {
         return vec![frame];
     }
     let (head, payload) = frame.split_at(ETHERNET_HEADER + IPV4_HEADER);
-    let room = (FRAME_SIZE - head.len()) / UNIT * UNIT;
+    let room = (USUAL_FRAME - head.len()) / UNIT * UNIT;
     let last = (payload.len() - 1) / room;
     let fragment = |(number, piece): (usize, &[u8])| {
         let mut bytes = [head, piece].concat();
@@ -155,7 +154,7 @@ mod tests {
         for (length, count) in [(1480, 1), (1481, 2), (2960, 2), (9000, 7), (LONGEST, 45)] {
             let (payload, mut frames) = fragments(length, 1);
             assert_eq!(frames.len(), count);
-            assert!(frames.iter().all(|frame| frame.len() <= FRAME_SIZE));
+            assert!(frames.iter().all(|frame| frame.len() <= USUAL_FRAME));
             let mut taken = Fragments::default();
             let last = frames.remove(0);
             for frame in frames.iter().rev() {

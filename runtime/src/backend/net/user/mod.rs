@@ -53,6 +53,9 @@ const CLEANING: Duration = Duration::from_secs(10);
 const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 /// Frames are exchanged with the stack this often at most before the card has its turn.
 const ROUNDS: usize = 16;
+/// Connections and datagrams that are taken from one socket before others have their turn: whoever sends faster than they
+/// can be taken must not keep the card from all else.
+const BURST: usize = 64;
 
 /// Which protocol a forwarded port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +114,7 @@ impl User {
     /// # Errors
     /// Fails if the host refuses to listen on one of them.
     pub fn new(options: &Options) -> io::Result<Self> {
-        let listeners = options.forwards.iter().map(Listener::open).collect::<io::Result<Vec<_>>>()?;
+        let listeners = Listener::open_all(&options.forwards)?;
         let of_host = || resolver::of_host().map(|server| SocketAddrV4::new(server, DNS_PORT));
         let resolver = options.resolver.or_else(of_host);
         // The first tokens are those of the listeners.
@@ -253,7 +256,8 @@ impl User {
     }
 
     fn accept_connections(&mut self, index: usize) {
-        while let Some(host) = self.listeners[index].accept() {
+        for _ in 0..BURST {
+            let Some(host) = self.listeners[index].accept() else { break };
             let (guest, token) = (self.listeners[index].guest(), self.token());
             let Some(running) = &mut self.running else { break };
             let context = running.interface.context();
@@ -264,7 +268,8 @@ impl User {
     fn accept_datagrams(&mut self, index: usize) {
         let Some(running) = &mut self.running else { return };
         let mut bytes = vec![0; datagram::LONGEST];
-        while let Some((ends, length)) = self.listeners[index].receive(&mut bytes) {
+        for _ in 0..BURST {
+            let Some((ends, length)) = self.listeners[index].receive(&mut bytes) else { break };
             running.port.push_datagram(frame::datagram(running.guest, ends, &bytes[..length]));
         }
     }

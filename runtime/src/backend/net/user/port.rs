@@ -8,11 +8,9 @@ use std::time::Instant as HostInstant;
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
 
-use super::super::{Frame, Offloads, Segment, SegmentKind};
+use super::super::{ETHERNET_HEADER, Frame, Offloads, Segment, SegmentKind, USUAL_FRAME};
 use super::fragments;
 
-/// Ethernet with the usual IP packets of 1500 bytes.
-pub const FRAME_SIZE: usize = 1514;
 /// The longest segment that is left to the guest to take as one.
 const LONGEST: usize = 65_000;
 /// Frames of the guest that wait for the stack; beyond them the guest waits.
@@ -33,7 +31,6 @@ const DATAGRAM_LOOK: Duration = Duration::from_micros(250);
 /// A guest that shows for so long that it has not seen those before is one that never rests, or does not say.
 const DATAGRAM_PATIENCE: Duration = Duration::from_millis(5);
 
-const ETHERNET_HEADER: usize = 14;
 const IPV4: [u8; 2] = [0x08, 0x00];
 const TCP: u8 = 6;
 /// Where the sum is in the header of TCP.
@@ -147,7 +144,7 @@ impl Device for Port {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME_SIZE;
+        capabilities.max_transmission_unit = USUAL_FRAME;
         // What comes from the guest went through memory only, and its sums may be left to do.
         capabilities.checksum.ipv4 = Checksum::Tx;
         capabilities.checksum.tcp = if self.offloads.checksum { Checksum::None } else { Checksum::Tx };

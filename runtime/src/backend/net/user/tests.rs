@@ -308,6 +308,28 @@ fn datagrams_are_passed_on_and_their_answers_come_back() {
     assert_eq!(datagrams.count(), 0);
 }
 
+#[test]
+fn whoever_sends_much_is_not_listened_to_all_the_time() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let forwards = vec![Forward { protocol: Protocol::Udp, host, guest: 53 }];
+    let mut bench = Bench::new(&Options { forwards, resolver: None });
+    bench.datagram((GUEST, 999), (GATEWAY, server.local_addr().unwrap().port()), b"question");
+    let (_, peer) = server.recv_from(&mut [0; 100]).unwrap();
+    for _ in 0..2 * BURST {
+        server.send_to(b"answer", peer).unwrap();
+        server.send_to(b"question", host).unwrap();
+    }
+    let ready = bench.events.wait(Some(PATIENCE));
+    bench.user.accept(&ready);
+    let rest = std::iter::from_fn(|| bench.user.listeners[0].receive(&mut [0; 100]));
+    assert_eq!(rest.count(), BURST);
+    let mut answers = 0;
+    bench.user.running.as_mut().unwrap().datagrams.receive(&ready, |_, _| answers += 1);
+    assert_eq!(answers, BURST);
+}
+
 /// What comes together of the next fragments for the guest.
 fn next_whole(bench: &mut Bench) -> Vec<u8> {
     let mut fragments = Fragments::default();
@@ -373,6 +395,27 @@ fn a_forwarded_port_takes_datagrams_and_gives_answers() {
         let mut bytes = [0; 10];
         let (length, from) = client.recv_from(&mut bytes).unwrap();
         assert_eq!((&bytes[..length], from), (&answer[..], host.into()));
+    }
+}
+
+#[test]
+fn clients_of_two_ports_that_lead_to_one_get_their_own_answers() {
+    let hosts = [0; 2].map(|_| {
+        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    });
+    let forwards = hosts.map(|host| Forward { protocol: Protocol::Udp, host, guest: 53 });
+    let mut bench = Bench::new(&Options { forwards: forwards.into(), resolver: None });
+    let clients = hosts.map(|host| (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), host));
+    let froms = clients.each_ref().map(|(client, host)| {
+        client.send_to(b"question", host).unwrap();
+        bench.next_datagram().0
+    });
+    for (from, (client, host)) in froms.iter().zip(&clients) {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        bench.datagram((GUEST, 53), (GATEWAY, from.port()), b"answer");
+        let (length, from) = client.recv_from(&mut [0; 10]).unwrap();
+        assert_eq!((length, from), (6, (*host).into()));
     }
 }
 
