@@ -218,11 +218,14 @@ fn a_host_is_found_by_any_of_its_addresses() {
 
 #[test]
 fn a_machine_that_is_handed_over_is_not_reset_here() {
-    let (here, there) = (Arc::new(Receiver::new()), Receiver::new());
-    let (answer, asking) = (Arc::<Mutex<Option<Output>>>::default(), Arc::clone(&here));
-    let kept = Arc::clone(&answer);
+    let (here, there) = (Receiver::new(), Receiver::new());
+    let answer = Arc::<Mutex<Option<Output>>>::default();
+    let (kept, directory) = (Arc::clone(&answer), here.directory.path().to_owned());
     // It runs there already, and here nobody knows that yet.
-    let hook = move || *kept.lock().unwrap() = Some(asking.run(&["control", "demo", "system_reset"]));
+    let hook = move || {
+        let mut reset = myvmm(["control", "demo", "system_reset"]);
+        *kept.lock().unwrap() = Some(reset.env("XDG_RUNTIME_DIR", &directory).output().unwrap());
+    };
     let place = there.place.parse().unwrap();
     let proxy = Proxy::calling(place, Way::Back, RUNNING, Arc::new(hook));
     let guest = Guest::monitor();

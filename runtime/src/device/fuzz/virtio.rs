@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -416,6 +417,17 @@ fn console_transmit() {
     });
 }
 
+/// Somebody at a socket, who hangs up when dropped. To close the socket is not enough: a process that another test is
+/// just about to start may have it, too.
+struct Peer(UnixStream);
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // The device may have hung up first.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 /// A device whose other end is a socket at which somebody is who says `words` and takes what is said, and who knocks
 /// anew for each case.
 fn fuzz_peer(device: impl FnOnce(&Path) -> Box<dyn VirtioDevice>, words: &[u8], request: Request) {
@@ -430,14 +442,14 @@ fn fuzz_peer(device: impl FnOnce(&Path) -> Box<dyn VirtioDevice>, words: &[u8], 
         if let Err(error) = peer.write_all(words) {
             assert!(is_hang_up(&error), "the socket has no room: {error}");
         }
-        peer
+        Peer(peer)
     };
     run(|numbers| {
         let mut first = knock();
         if numbers.once_in(2) {
-            first.set_nonblocking(true).expect("it is a socket");
+            first.0.set_nonblocking(true).expect("it is a socket");
             // There need not be anything.
-            let _ = first.read(&mut [0; 4096]);
+            let _ = first.0.read(&mut [0; 4096]);
         }
         let mut second = None;
         bench.case(numbers, RECEIVE, |driver| {
