@@ -129,9 +129,9 @@ fn nobody_has_to_listen() {
 fn what_cannot_be_written_is_named() {
     let guest = Guest::monitor();
     for option in ["--stats-file=/dev/full", "--hot=3=/dev/full", "--trace=block=/dev/full"] {
-        let output = run_with_input(boot(&guest, &[option]), &[guest::POWER_OFF]);
+        let output = run_with_input(boot(&guest, &[option, "--engine=jit"]), &[guest::POWER_OFF]);
         let said = text(&output.stderr);
-        assert!(said.contains("Cannot write /dev/full: No space left"), "{said}");
+        assert!(said.contains("Cannot write /dev/full: No space left"), "{option}: {said}");
         assert_eq!(output.status.code(), Some(1));
     }
     let output = run_with_input(boot(&guest, &["--stats-file", "/dev/null"]), &[guest::POWER_OFF]);
