@@ -139,6 +139,11 @@ fn what_cannot_be_written_is_named() {
 }
 
 #[test]
+fn packages_need_a_disk_to_be_installed_on() {
+    assert_refused(&["debian", "--with", "gcc"], &["--with", "--persist"]);
+}
+
+#[test]
 fn networks_that_cannot_be_are_refused() {
     let guest = Guest::monitor();
     let kernel = guest.path().to_str().unwrap();

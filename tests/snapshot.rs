@@ -241,9 +241,15 @@ fn a_machine_finds_its_disks_again_if_they_are_as_they_were() {
     first.snapshots.save(&file, &Form::Mapped).unwrap();
     first.quit();
     drop(config);
-    let restore = || run_with_input(myvmm(["run", "--restore", file.to_str().unwrap()]), &[guest::POWER_OFF]);
-    let output = restore();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let go_on = |options: &[&str]| {
+        let command = ["run", "--restore", file.to_str().unwrap()];
+        run_with_input(myvmm(command.iter().chain(options)), &[guest::POWER_OFF])
+    };
+    let restore = || go_on(&[]);
+    let forgetful = format!("{},snapshot=on", disk.display());
+    for output in [restore(), go_on(&["--disk", &forgetful])] {
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
     fs::write(&disk, [8; 8192]).unwrap();
     let changed = text(&restore().stderr);
     assert!(changed.contains("disk.img has changed since") && changed.contains("put back"), "{changed}");

@@ -66,6 +66,9 @@ impl Debian {
     /// # Errors
     /// Fails if the image cannot be made, the machine cannot be built or the host fails it.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
+        if !(self.with.is_empty() || self.has_disk()) {
+            bail!(exit::Refused("--with installs packages in a system on a disk; add --persist".into()));
+        }
         let mut words = self.kernel_words()?;
         let request = self.request()?;
         let mut drawing = Drawing::default();
@@ -119,6 +122,11 @@ impl Debian {
         })
     }
 
+    /// Whether the system is on a disk of its own.
+    fn has_disk(&self) -> bool {
+        self.persist || self.fresh || self.ssh.is_some()
+    }
+
     /// The disk of the system, if there is to be one; it is installed if need be.
     fn disk(
         &self,
@@ -126,11 +134,19 @@ impl Debian {
         guest: &Guest,
         drawing: &mut Drawing,
     ) -> anyhow::Result<Option<SharedDisk>> {
-        if !(self.persist || self.fresh || self.ssh.is_some()) {
+        if !self.has_disk() {
             return Ok(None);
         }
         let file = match image::root::prepare(request, self.fresh, &self.with, drawing)? {
-            Root::Ready(file) => file,
+            Root::Ready(file) => {
+                if !self.with.is_empty() {
+                    tell_line!(
+                        "myvmm: The system is there already, so --with adds nothing; \
+                         install packages in it with apt, or make it anew with --fresh"
+                    );
+                }
+                file
+            }
             Root::ToInstall(installation) => install::install(guest, installation, drawing)?,
         };
         let image = Image { file, format: Some(Format::Raw), read_only: false, snapshot: false };

@@ -433,10 +433,12 @@ impl Snapshots {
             return Err(RestoreError::Disks { saved: saved.len(), here: here.len() });
         }
         for (saved, disk) in saved.iter().zip(here) {
+            // Changes that are forgotten later may be made to a copy.
+            let file = disk.image().map_or(&saved.file, |image| &image.file);
             let same =
-                disk_state(disk).is_ok_and(|here| here.bytes == saved.bytes && here.changed == saved.changed);
+                Facts::of(file).is_ok_and(|here| (here.bytes, here.changed) == (saved.bytes, saved.changed));
             if !same {
-                return Err(RestoreError::DiskChanged(saved.file.clone()));
+                return Err(RestoreError::DiskChanged(file.clone()));
             }
         }
         Ok(())
@@ -504,9 +506,22 @@ fn disk_state(disk: &SharedDisk) -> Result<DiskState, SaveError> {
     }
     disk.flush().map_err(failed)?;
     let file = std::fs::canonicalize(&image.file).map_err(failed)?;
-    let facts = std::fs::metadata(&file).map_err(failed)?;
-    let changed = (facts.mtime(), facts.mtime_nsec());
-    Ok(DiskState { file, format: image.format, read_only: image.read_only, bytes: facts.len(), changed })
+    let Facts { bytes, changed } = Facts::of(&file).map_err(failed)?;
+    Ok(DiskState { file, format: image.format, read_only: image.read_only, bytes, changed })
+}
+
+/// What tells an image from what it was.
+struct Facts {
+    bytes: u64,
+    /// When it was changed last, in seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Facts {
+    fn of(file: &Path) -> std::io::Result<Self> {
+        let facts = std::fs::metadata(file)?;
+        Ok(Self { bytes: facts.len(), changed: (facts.mtime(), facts.mtime_nsec()) })
+    }
 }
 
 /// Which machine a snapshot is of; its part is taken out.
