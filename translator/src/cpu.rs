@@ -66,8 +66,11 @@ pub struct JumpEntry {
 }
 
 impl JumpEntry {
-    /// Matches nothing, for no block begins at an odd address.
-    pub const EMPTY: JumpEntry = JumpEntry { va: 1, host: 0 };
+    /// What matches nothing in slot `slot`. A guest may jump to any address, so the one that stands here is looked up in
+    /// another slot: 1 in the first, 5 in the second.
+    pub const fn empty(slot: usize) -> JumpEntry {
+        JumpEntry { va: if slot == 0 { 5 } else { 1 }, host: 0 }
+    }
 }
 
 /// The state of one vCPU. The general registers come first: see [`CPU_BIAS`].

@@ -59,13 +59,13 @@ struct Jumps {
 
 impl Jumps {
     fn new() -> Self {
-        let entries = vec![JumpEntry::EMPTY; JUMP_CACHE_ENTRIES].into_boxed_slice();
+        let entries: Box<[_]> = (0..JUMP_CACHE_ENTRIES).map(JumpEntry::empty).collect();
         let entries = entries.try_into().unwrap_or_else(|_| unreachable!("the length is the array's"));
         Self { entries, pages: [0; FILTER_WORDS], bound: false }
     }
 
     fn clear(&mut self) {
-        self.entries.fill(JumpEntry::EMPTY);
+        self.entries.iter_mut().enumerate().for_each(|(slot, entry)| *entry = JumpEntry::empty(slot));
         self.pages = [0; FILTER_WORDS];
         self.bound = false;
     }
@@ -85,9 +85,9 @@ impl Jumps {
         }
         for offset in (0..PAGE_SIZE).step_by(4) {
             let address = va.page() + offset;
-            let entry = &mut self.entries[jump_slot(address)];
-            if entry.va == address.0 {
-                *entry = JumpEntry::EMPTY;
+            let slot = jump_slot(address);
+            if self.entries[slot].va == address.0 {
+                self.entries[slot] = JumpEntry::empty(slot);
             }
         }
     }
@@ -319,6 +319,13 @@ fn empty_soft_tlb() -> Box<SoftTlb> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_is_found_in_an_empty_jump_cache() {
+        for (slot, entry) in Jumps::new().entries.iter().enumerate() {
+            assert_ne!(jump_slot(Va(entry.va)), slot);
+        }
+    }
 
     #[test]
     fn entries_belong_to_their_view() {
